@@ -1,0 +1,56 @@
+//! Money is integers: minor units of one ISO 4217 currency.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+/// An amount in minor units (cents) of the machine's currency. Signed on the wire; the core keeps amounts `>= 0`.
+pub type Minor = i64;
+
+/// ISO 4217 alphabetic code, three upper-case ASCII letters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// Parses a code such as `EUR`; `None` unless it is three upper-case ASCII letters.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        let bytes: [u8; 3] = code.as_bytes().try_into().ok()?;
+        bytes.iter().all(u8::is_ascii_uppercase).then_some(Self(bytes))
+    }
+
+    /// The three letters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.0).unwrap_or("???")
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// So many pieces of one coin or bill.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Pieces {
+    /// Face value in minor units, `> 0`.
+    pub denomination: Minor,
+    /// How many, `>= 0`.
+    pub count: u32,
+}
+
+/// What a set of coins and bills is worth; saturates.
+#[must_use]
+pub fn worth(pieces: &[Pieces]) -> Minor {
+    pieces.iter().fold(0, |sum: Minor, p| sum.saturating_add(p.denomination.saturating_mul(Minor::from(p.count))))
+}
+
+/// Pieces by denomination, each denomination once, in rising order.
+pub type Purse = Vec<Pieces>;
