@@ -1,1 +1,9 @@
-//! placeholder
+//! The Vendfleet server as a library: `grpc -> operations -> {domain, store}`, plus what every server needs around it
+//! (one config, TLS, credentials, limits, health, metrics, drain).
+//!
+//! **Architecture Invariant**: `domain` is pure (no async, no SQL, no generated types); `sqlx` appears only under
+//! `store`; `tonic` and generated types only under `grpc` and in the composition root (`serve`).
+
+pub mod domain;
+pub mod operations;
+pub mod store;

@@ -1,0 +1,1 @@
+//! Pure decisions: no async, no SQL, no generated types.
