@@ -1,6 +1,29 @@
 //! Lifetime and since-reset totals, after EVA-DTS (VA1/VA2, CA2/CA3/CA4, DA2, VA3): the machine's own checksum.
+//!
+//! [`advance`] is the one definition of what a record does to them. The machine counts with it and the server checks
+//! with it, so for every record that carries totals: `lifetime_after(n) == advance(lifetime_after(n - 1), body n)`,
+//! with the records in between that carry none advanced over as well. An epoch starts from what its first record
+//! (a boot) carries.
+//!
+//! | record | changes |
+//! |---|---|
+//! | vend, success | `vends` and `vends_minor`, and those of its payment; a free or test vend only `free_vends` / `test_vends` |
+//! | vend, failure | `failed_vends` |
+//! | vend, unknown | `unknown_vends` |
+//! | vend, any outcome | `cash_in` + `cash_in_minor`, `cash_out` + `payout_intent_minor`, `owed` + `owed_minor` |
+//! | cash in | `cash_in` + `inserted_minor`, `cash_out` + (`inserted_minor` - `amount_minor`) |
+//! | settlement `Owed` | the amount was booked as paid and was not: `cash_out` - amount, `owed` + amount |
+//! | settlement `PaidOut` | the amount was owed and is paid: `cash_out` + amount, `owed` - amount |
+//! | settlement, other | nothing: an unknown payout stays booked as paid; cashless money is not cash |
+//! | refill | `cash_loaded` + worth of `tubes_loaded` |
+//! | cash collected | `cash_collected` + `box_minor` + `tubes_minor`; since-reset totals restart after it |
+//! | boot, audit, fault, config verdict, command result | nothing |
+//!
+//! A record in another currency than the one before restarts the monetary totals first; counts go on. A machine that
+//! changes its currency writes an empty cash-in record in the new one, so the restart has a place in the journal.
 
-use crate::money::{Currency, Minor};
+use crate::money::{Currency, Minor, worth};
+use crate::record::{Body, CashIn, Payment, Settled, Settlement, Vend, VendOutcome};
 
 /// One set of totals. Every money and vend record carries the lifetime set as it is after that record, so the server
 /// can name the first record at which its own sum and the machine's part.
@@ -43,12 +66,120 @@ pub struct Totals {
 }
 
 /// Totals for the machine's life and since the last reset (an operator's collection).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
-    /// Whose minor units these are. A change of currency restarts the monetary lifetime totals at zero.
+    /// Whose minor units these are; [`Currency::NONE`] before the first config. A change restarts the monetary totals.
     pub currency: Currency,
     /// Since the machine was made.
     pub lifetime: Totals,
     /// Since the last reset.
     pub since_reset: Totals,
+}
+
+impl Totals {
+    /// Zeroes the monetary totals; counts stay.
+    pub fn restart_money(&mut self) {
+        *self = Self {
+            vends_minor: 0,
+            cash_vends_minor: 0,
+            cashless_vends_minor: 0,
+            remote_vends_minor: 0,
+            cash_in_minor: 0,
+            cash_out_minor: 0,
+            cash_collected_minor: 0,
+            cash_loaded_minor: 0,
+            owed_minor: 0,
+            ..*self
+        };
+    }
+}
+
+/// The currency a record's amounts are in, for the records that name one.
+#[must_use]
+pub fn currency_of(body: &Body) -> Option<Currency> {
+    match body {
+        Body::Vend(v) => Some(v.currency),
+        Body::Settlement(s) => Some(s.currency),
+        Body::CashIn(c) => Some(c.currency),
+        Body::CashCollected(c) => Some(c.currency),
+        Body::Boot(_)
+        | Body::Refill(_)
+        | Body::Audit(_)
+        | Body::Fault(_)
+        | Body::ConfigVerdict(_)
+        | Body::CommandResult(_) => None,
+    }
+}
+
+/// Carries totals over one record, in whatever currency it is. Start with the currency of the record before, or
+/// [`Currency::NONE`].
+pub fn advance(currency: &mut Currency, totals: &mut Totals, body: &Body) {
+    if let Some(named) = currency_of(body)
+        && named != *currency
+    {
+        if *currency != Currency::NONE {
+            totals.restart_money();
+        }
+        *currency = named;
+    }
+    apply(totals, body);
+}
+
+/// Carries totals over one record in their own currency. All sums saturate. See the module's table.
+pub fn apply(totals: &mut Totals, body: &Body) {
+    match body {
+        Body::Vend(v) => apply_vend(totals, v),
+        Body::Settlement(s) => apply_settlement(totals, s),
+        Body::CashIn(CashIn { amount_minor, inserted_minor, .. }) => {
+            add(&mut totals.cash_in_minor, *inserted_minor);
+            add(&mut totals.cash_out_minor, inserted_minor.saturating_sub(*amount_minor));
+        }
+        Body::Refill(r) => add(&mut totals.cash_loaded_minor, worth(&r.tubes_loaded)),
+        Body::CashCollected(c) => {
+            add(&mut totals.cash_collected_minor, c.box_minor.saturating_add(c.tubes_minor));
+        }
+        Body::Boot(_) | Body::Audit(_) | Body::Fault(_) | Body::ConfigVerdict(_) | Body::CommandResult(_) => {
+        }
+    }
+}
+
+fn apply_vend(totals: &mut Totals, v: &Vend) {
+    add(&mut totals.cash_in_minor, v.cash_in_minor);
+    add(&mut totals.cash_out_minor, v.payout_intent_minor);
+    add(&mut totals.owed_minor, v.owed_minor);
+    match v.outcome {
+        VendOutcome::Failure => count(&mut totals.failed_vends),
+        VendOutcome::Unknown(_) => count(&mut totals.unknown_vends),
+        VendOutcome::Success => {
+            let (vends, vends_minor) = match v.payment {
+                Payment::Free => return count(&mut totals.free_vends),
+                Payment::Test => return count(&mut totals.test_vends),
+                Payment::Cash => (&mut totals.cash_vends, &mut totals.cash_vends_minor),
+                Payment::Cashless { .. } => (&mut totals.cashless_vends, &mut totals.cashless_vends_minor),
+                Payment::Remote => (&mut totals.remote_vends, &mut totals.remote_vends_minor),
+            };
+            count(vends);
+            add(vends_minor, v.price_minor);
+            count(&mut totals.vends);
+            add(&mut totals.vends_minor, v.price_minor);
+        }
+    }
+}
+
+fn apply_settlement(totals: &mut Totals, s: &Settlement) {
+    let to_owed = match s.what {
+        Settled::Owed => s.amount_minor,
+        Settled::PaidOut => s.amount_minor.saturating_neg(),
+        Settled::PayoutUnknown | Settled::Captured | Settled::Voided | Settled::CashlessUnknown => 0,
+    };
+    add(&mut totals.owed_minor, to_owed);
+    add(&mut totals.cash_out_minor, to_owed.saturating_neg());
+}
+
+fn add(total: &mut Minor, amount: Minor) {
+    *total = total.saturating_add(amount);
+}
+
+fn count(total: &mut u64) {
+    *total = total.saturating_add(1);
 }

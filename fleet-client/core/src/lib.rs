@@ -9,6 +9,7 @@ extern crate alloc;
 pub mod config;
 pub mod counters;
 pub mod id;
+pub mod machine;
 pub mod money;
 pub mod record;
 pub mod stock;

@@ -10,7 +10,16 @@ pub type Minor = i64;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency([u8; 3]);
 
+impl Default for Currency {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 impl Currency {
+    /// ISO 4217's code for "no currency": a machine that has never had a config.
+    pub const NONE: Self = Self(*b"XXX");
+
     /// Parses a code such as `EUR`; `None` unless it is three upper-case ASCII letters.
     #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
@@ -49,7 +58,9 @@ pub struct Pieces {
 /// What a set of coins and bills is worth; saturates.
 #[must_use]
 pub fn worth(pieces: &[Pieces]) -> Minor {
-    pieces.iter().fold(0, |sum: Minor, p| sum.saturating_add(p.denomination.saturating_mul(Minor::from(p.count))))
+    pieces
+        .iter()
+        .fold(0, |sum: Minor, p| sum.saturating_add(p.denomination.saturating_mul(Minor::from(p.count))))
 }
 
 /// Pieces by denomination, each denomination once, in rising order.
