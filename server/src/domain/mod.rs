@@ -1,1 +1,6 @@
-//! Pure decisions: no async, no SQL, no generated types.
+//! What is decided, and nothing else: values in, values out.
+//!
+//! **Architecture Invariant:** nothing here is async, speaks SQL or knows a generated type.
+
+pub mod ids;
+pub mod sync;

@@ -1,0 +1,34 @@
+//! One Sync, decided: what a machine said, held against what is known of it.
+//!
+//! `fold` takes the loaded views of a batch's machines and the batch's calls in arrival order, and gives each call its
+//! answer and the store its writes. Rules and their row numbers: `docs/sync-protocol.md`.
+
+mod alerts;
+mod append;
+mod call;
+mod clock;
+mod epochs;
+mod fold;
+mod place;
+mod state;
+mod view;
+mod writes;
+
+#[cfg(test)]
+mod tests;
+
+pub use call::{AppliedConfig, BadBody, LastContact, CredentialState, RecordIn, ReportedSlot, ReportedSlots, SyncCall};
+pub use fold::{Answer, ConfigToSend, OpenEpoch, Settings, Standing, fold, hashes_needed};
+pub use view::{
+    Branch, BranchKey, BranchReason, BranchState, EpochRow, EpochStatus, MachineRow, MachineStanding, MachineView,
+    SlotRow, Verdict,
+};
+pub use writes::{
+    AlertKind, AlertRaise, AssignmentCause, AssignmentRow, ConfigFact, DeadLetterRow, Disposition, EventRow, GapReason, GapRow,
+    QuarantineRow, RecordRow, VerdictReason, Writes,
+};
+
+/// SHA-256 of a record, over itself and all before it in its epoch.
+pub type Hash = [u8; 32];
+/// The hash before seq 1.
+pub const GENESIS: Hash = [0; 32];

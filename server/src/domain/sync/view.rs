@@ -1,0 +1,228 @@
+//! What the store loads of a machine for a batch of its calls. The fold changes it in place; what is dirty is written.
+
+use super::Hash;
+use super::call::LastContact;
+use crate::domain::ids::MachineId;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use vend_core::counters::Totals;
+use vend_core::id::{ConfigId, Epoch, ProductId, TransactionId};
+use vend_core::record::EpochReason;
+
+/// Everything a fold needs to know of one machine, its row locked.
+#[derive(Clone, Debug)]
+pub struct MachineView {
+    /// The machine's hot row.
+    pub machine: MachineRow,
+    /// The fold changed `machine`.
+    pub machine_dirty: bool,
+    /// Every epoch of this machine.
+    pub epochs: HashMap<Epoch, EpochRow>,
+    /// Epochs the fold changed or opened.
+    pub epochs_dirty: HashSet<Epoch>,
+    /// Held branches of the epochs that the batch's calls name.
+    pub branches: HashMap<BranchKey, Branch>,
+    /// Branches the fold changed or opened.
+    pub branches_dirty: HashSet<BranchKey>,
+    /// Hashes of main-chain records inside the range `hashes_needed` names.
+    pub main_hashes: HashMap<(Epoch, u64), Hash>,
+    /// Hashes of quarantined records inside that same range.
+    pub branch_hashes: HashMap<(BranchKey, u64), Hash>,
+    /// Slots by number. Loaded always.
+    pub slots: BTreeMap<u16, SlotRow>,
+    /// Slots the fold changed.
+    pub slots_dirty: HashSet<u16>,
+    /// Verdicts not yet echoed, by number.
+    pub verdicts: BTreeMap<u64, Verdict>,
+    /// `(transaction, kind)` pairs of the batch that count already. Loaded only when an insert met the unique index; the fold
+    /// adds the batch's own.
+    pub counted: HashSet<(TransactionId, u32)>,
+}
+
+/// The hot row of a machine: one per machine, locked before anything else of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MachineRow {
+    /// Whose row.
+    pub machine: MachineId,
+    /// How its uploads are regarded.
+    pub standing: MachineStanding,
+    /// The epoch that may append to a main chain; `None` before the first Sync.
+    pub current_epoch: Option<Epoch>,
+    /// Number of the newest verdict.
+    pub verdict_number: u64,
+    /// Verdicts the device has echoed.
+    pub verdicts_seen: u64,
+    /// Number of the desired assignment; 0 when nothing is desired.
+    pub desired_number: u64,
+    /// The desired config.
+    pub desired_config: Option<ConfigId>,
+    /// Assignment in force on the machine, as last reported; 0 when none.
+    pub applied_number: u64,
+    /// Config in force, as last reported.
+    pub applied_config: Option<ConfigId>,
+    /// Highest assignment the machine refused; 0 when none.
+    pub rejected_number: u64,
+    /// Commands up to this have a journalled result.
+    pub commands_done_through: u64,
+    /// The last Sync, to place records in time.
+    pub last_contact: Option<LastContact>,
+    /// Syncs answered; spreads the pacing.
+    pub sync_count: u64,
+    /// Firmware as last reported.
+    pub firmware: String,
+}
+
+/// How a machine's uploads are regarded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MachineStanding {
+    /// Applied and counted.
+    Active,
+    /// Two devices speak as this machine: all goes to quarantine until an operator splits it.
+    Cloned,
+}
+
+/// One epoch's marks; kept for ever.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EpochRow {
+    /// Its name.
+    pub epoch: Epoch,
+    /// 1 for the machine's first, then rising in the order they were opened.
+    pub ordinal: u64,
+    /// May it append?
+    pub status: EpochStatus,
+    /// The epoch before, as the device named it or as the server inferred it.
+    pub parent: Option<Epoch>,
+    /// Where it left its parent, as the device said; 0 when it didn't.
+    pub parent_last_common: u64,
+    /// Highest seq allotted in the parent, as the device said; 0 when unknown.
+    pub parent_highest: u64,
+    /// Why it was opened.
+    pub reason: EpochReason,
+    /// Durably received through (the main chain).
+    pub accepted_through: u64,
+    /// Applied through (the main chain); every seq up to here is a record, a dead letter or inside a gap.
+    pub durable_through: u64,
+    /// Hash of the main chain at `durable_through`; `None` when that seq is inside a gap.
+    pub last_hash: Option<Hash>,
+    /// Lifetime totals with which the epoch began, as its first readable money record or boot says.
+    pub opening: Option<Totals>,
+    /// Lifetime totals as recomputed up to `durable_through`; `None` when a gap or dead letter made them unknown.
+    pub expected: Option<Totals>,
+    /// First record whose totals disagree with the sum; 0 when none.
+    pub diverged_seq: u64,
+    /// When it was opened, ms since the Unix epoch.
+    pub opened_at_ms: i64,
+    /// When it was replaced, ms since the Unix epoch; 0 while current.
+    pub replaced_at_ms: i64,
+    /// When it last spoke, ms since the Unix epoch.
+    pub spoke_at_ms: i64,
+    /// The machine that this epoch was split off to; it must enrol anew.
+    pub moved_to: Option<MachineId>,
+}
+
+/// May an epoch append to its main chain?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EpochStatus {
+    /// Yes.
+    Current,
+    /// No: another one followed.
+    Replaced,
+}
+
+/// A branch's name: its epoch and the hash of its first record.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct BranchKey {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Hash of the branch's first record.
+    pub first_hash: Hash,
+}
+
+/// A chain that is stored apart and not counted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Branch {
+    /// Its name.
+    pub key: BranchKey,
+    /// Its first seq.
+    pub first_seq: u64,
+    /// Hash of the record before its first.
+    pub root_hash: Hash,
+    /// Its last seq.
+    pub last_seq: u64,
+    /// Hash at `last_seq`.
+    pub last_hash: Hash,
+    /// Why it is apart.
+    pub reason: BranchReason,
+    /// What an operator did with it. The fold appends to `Held` ones and to adopted or discarded ones alike:
+    /// what comes later stays apart.
+    pub state: BranchState,
+    /// When it began, ms since the Unix epoch.
+    pub opened_at_ms: i64,
+}
+
+/// Why a branch is apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BranchReason {
+    /// Same name, other hash.
+    Fork,
+    /// Two devices spoke as one machine.
+    Cloned,
+    /// The credential had been revoked or its board swapped out.
+    Revoked,
+}
+
+/// What an operator did with a branch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BranchState {
+    /// Nothing yet.
+    Held,
+    /// Its records count now.
+    Adopted,
+    /// Its records never will count; they stay stored.
+    Discarded,
+}
+
+/// A slot's numbers. None overwrites another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SlotRow {
+    /// Slot number.
+    pub slot: u16,
+    /// Product the derived level is about; `None` before any record spoke of the slot.
+    pub product: Option<ProductId>,
+    /// Derived by the server: last count + refills - vends.
+    pub derived: i64,
+    /// Last record in `derived`.
+    pub derived_seq: u64,
+    /// Product as the machine reports it.
+    pub reported_product: Option<ProductId>,
+    /// Reported by the machine; `None` when never reported.
+    pub reported: Option<u32>,
+    /// Last seq in `reported`.
+    pub reported_seq: u64,
+    /// The machine calls it out of order.
+    pub faulted: bool,
+    /// Epoch of `derived_seq` and `reported_seq`.
+    pub epoch: Epoch,
+    /// Last seq at which both agreed; 0 when they never did.
+    pub agreed_seq: u64,
+    /// First seq at which they were seen to differ; 0 while they agree. The drift began in `(agreed_seq, drift_seq]`.
+    pub drift_seq: u64,
+    /// Units held for remote purchases.
+    pub reserved: u32,
+}
+
+/// A verdict that is repeated until it is echoed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// Its number.
+    pub number: u64,
+    /// The records' epoch.
+    pub epoch: Epoch,
+    /// First of the run.
+    pub first_seq: u64,
+    /// Last of the run.
+    pub last_seq: u64,
+    /// What became of them.
+    pub disposition: super::Disposition,
+    /// Why.
+    pub reason: super::VerdictReason,
+}
