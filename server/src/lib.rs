@@ -4,6 +4,9 @@
 //! **Architecture Invariant**: `domain` is pure (no async, no SQL, no generated types); `sqlx` appears only under
 //! `store`; `tonic` and generated types only under `grpc` and in the composition root (`serve`).
 
+pub mod auth;
+pub mod context;
 pub mod domain;
+pub mod error;
 pub mod operations;
 pub mod store;
