@@ -3,6 +3,8 @@
 //! **Architecture Invariant**: nothing else in this crate reads a clock, makes an id or reads an environment variable,
 //! so a test that drives a [`ManualClock`] drives all of them.
 
+#![allow(clippy::disallowed_methods, reason = "the one home of clocks and environment")]
+
 use std::{
     collections::BTreeMap,
     fmt,

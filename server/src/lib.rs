@@ -5,6 +5,7 @@
 //! `store`; `tonic` and generated types only under `grpc` and in the composition root (`serve`).
 
 pub mod auth;
+pub mod config;
 pub mod context;
 pub mod domain;
 pub mod error;

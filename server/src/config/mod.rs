@@ -1,0 +1,183 @@
+//! The one config: defaults < file < environment < flags, every key known, every bound stated and checked.
+//!
+//! A new setting is a field here and a row in [`keys`]; a test fails when one is without the other.
+//! `vendfleet serve --print-config` prints what is in force, with each key's meaning and bounds.
+
+pub mod keys;
+mod layers;
+mod print;
+#[cfg(test)]
+mod tests;
+
+pub use layers::{ConfigError, Layers, load};
+pub use print::{print, redact};
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be set. Meanings, units and bounds are in [`keys::KEYS`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "each key is documented, with unit and bounds, in keys::KEYS, which is also printed"
+)]
+pub struct Config {
+    pub server: ServerConfig,
+    pub database: DatabaseConfig,
+    pub tls: TlsConfig,
+    pub auth: AuthConfig,
+    pub limits: LimitsConfig,
+    pub sync: SyncConfig,
+    pub commit: CommitConfig,
+    pub retention: RetentionConfig,
+    pub web: WebConfig,
+    pub health: HealthConfig,
+    pub log: LogConfig,
+}
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        #[expect(missing_docs, reason = "each key is documented, with unit and bounds, in keys::KEYS")]
+        pub struct $name { $(pub $field: $type,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+section! {
+    /// `[server]`: where it listens and keeps its things.
+    ServerConfig {
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7443)),
+        http_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7080)),
+        data_dir: String = "vendfleet-data".to_owned(),
+        drain_ms: u64 = 10_000,
+        sample_data: bool = true,
+    }
+}
+
+section! {
+    /// `[database]`: which engine, and how hard it is leaned on.
+    DatabaseConfig {
+        url: String = String::new(),
+        connections: u32 = 8,
+        acquire_timeout_ms: u64 = 3_000,
+        statement_timeout_ms: u64 = 10_000,
+        lock_timeout_ms: u64 = 2_000,
+        retries: u32 = 8,
+    }
+}
+
+section! {
+    /// `[tls]`: certificates.
+    TlsConfig {
+        enabled: bool = true,
+        cert_file: String = String::new(),
+        key_file: String = String::new(),
+        client_ca_file: String = String::new(),
+        sans: Vec<String> = Vec::new(),
+        handshake_timeout_ms: u64 = 5_000,
+        reload_poll_ms: u64 = 5_000,
+    }
+}
+
+section! {
+    /// `[auth]`: tokens of people and credentials of machines.
+    AuthConfig {
+        issuer: String = "vendfleet".to_owned(),
+        audience: String = "vendfleet".to_owned(),
+        leeway_s: u64 = 30,
+        credential_cache_ms: u64 = 2_000,
+        credential_cache_entries: usize = 20_000,
+    }
+}
+
+section! {
+    /// `[limits]`: what one caller, one connection and all of them may ask for.
+    LimitsConfig {
+        max_connections: usize = 20_000,
+        max_connections_per_ip: usize = 12_000,
+        max_streams_per_connection: u32 = 256,
+        max_calls_in_flight: usize = 1_024,
+        max_open_streams: usize = 20_000,
+        header_list_bytes: u32 = 8_192,
+        sync_message_bytes: usize = 262_144,
+        message_bytes: usize = 65_536,
+        deadline_ms: u64 = 10_000,
+        stream_age_ms: u64 = 900_000,
+        keepalive_interval_ms: u64 = 20_000,
+        keepalive_timeout_ms: u64 = 10_000,
+        rate_per_s: u32 = 200,
+        rate_burst: u32 = 400,
+        rate_callers: usize = 50_000,
+    }
+}
+
+section! {
+    /// `[sync]`: what a machine is told about its pace and its records.
+    SyncConfig {
+        base_interval_ms: u32 = 30_000,
+        max_records: usize = 512,
+        max_body_bytes: usize = 200_000,
+        keep_days: u32 = 30,
+        stale_call_grace_ms: u64 = 60_000,
+        watch_heartbeat_ms: u64 = 30_000,
+    }
+}
+
+section! {
+    /// `[commit]`: group commit of Sync calls.
+    CommitConfig {
+        max_batch_requests: usize = 128,
+        queue_requests: usize = 4_096,
+    }
+}
+
+section! {
+    /// `[retention]`: how long the server keeps what it may forget.
+    RetentionConfig {
+        keep_days: u32 = 400,
+        batch_rows: u32 = 1_000,
+        interval_ms: u64 = 3_600_000,
+    }
+}
+
+section! {
+    /// `[web]`: reflection and gRPC-Web.
+    WebConfig {
+        grpc_web: bool = true,
+        allowed_origins: Vec<String> = Vec::new(),
+        reflection: bool = true,
+    }
+}
+
+section! {
+    /// `[health]`: how the database is watched.
+    HealthConfig {
+        probe_interval_ms: u64 = 2_000,
+        probe_timeout_ms: u64 = 1_000,
+    }
+}
+
+section! {
+    /// `[log]`: what is written about each call.
+    LogConfig {
+        format: String = "auto".to_owned(),
+        filter: String = "info".to_owned(),
+    }
+}
+
+impl Config {
+    /// Whether the embedded engine (SQLite in the data directory) is used.
+    pub fn is_embedded(&self) -> bool {
+        self.database.url.is_empty() || self.database.url.starts_with("sqlite:")
+    }
+}
