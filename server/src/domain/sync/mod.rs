@@ -1,7 +1,7 @@
 //! One Sync, decided: what a machine said, held against what is known of it.
 //!
-//! `fold` takes the loaded views of a batch's machines and the batch's calls in arrival order, and gives each call its
-//! answer and the store its writes. Rules and their row numbers: `docs/sync-protocol.md`.
+//! `fold` takes a machine's loaded view and its call, gives the call its answer and the store its writes. The rules and
+//! their row numbers: `docs/sync-protocol.md`.
 
 mod alerts;
 mod append;
@@ -10,7 +10,7 @@ mod clock;
 mod epochs;
 mod fold;
 mod place;
-mod state;
+mod reported;
 mod view;
 mod writes;
 
@@ -18,10 +18,11 @@ mod writes;
 mod tests;
 
 pub use call::{AppliedConfig, BadBody, LastContact, CredentialState, RecordIn, ReportedSlot, ReportedSlots, SyncCall};
-pub use fold::{Answer, ConfigToSend, OpenEpoch, Settings, Standing, fold, hashes_needed};
+pub use fold::{Answer, ConfigToSend, OpenEpoch, Settings, Standing, fold};
+pub use place::hashes_needed;
 pub use view::{
     Branch, BranchKey, BranchReason, BranchState, EpochRow, EpochStatus, MachineRow, MachineStanding, MachineView,
-    SlotRow, Verdict,
+    Ledger, SlotRow, Verdict,
 };
 pub use writes::{
     AlertKind, AlertRaise, AssignmentCause, AssignmentRow, ConfigFact, DeadLetterRow, Disposition, EventRow, GapReason, GapRow,

@@ -1,4 +1,5 @@
-//! What the store loads of a machine for a batch of its calls. The fold changes it in place; what is dirty is written.
+//! What the store loads of a machine for one of its calls. The fold changes it in place; what is dirty is written.
+//! A batch holds at most one call of a machine: the committer leaves a second one for the next batch.
 
 use super::Hash;
 use super::call::LastContact;
@@ -6,6 +7,7 @@ use crate::domain::ids::MachineId;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use vend_core::counters::Totals;
 use vend_core::id::{ConfigId, Epoch, ProductId, TransactionId};
+use vend_core::money::Currency;
 use vend_core::record::EpochReason;
 
 /// Everything a fold needs to know of one machine, its row locked.
@@ -106,7 +108,7 @@ pub struct EpochRow {
     /// Lifetime totals with which the epoch began, as its first readable money record or boot says.
     pub opening: Option<Totals>,
     /// Lifetime totals as recomputed up to `durable_through`; `None` when a gap or dead letter made them unknown.
-    pub expected: Option<Totals>,
+    pub expected: Option<Ledger>,
     /// First record whose totals disagree with the sum; 0 when none.
     pub diverged_seq: u64,
     /// When it was opened, ms since the Unix epoch.
@@ -117,6 +119,15 @@ pub struct EpochRow {
     pub spoke_at_ms: i64,
     /// The machine that this epoch was split off to; it must enrol anew.
     pub moved_to: Option<MachineId>,
+}
+
+/// Lifetime totals and the currency they are in; what `vend_core::counters::advance` carries forward.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ledger {
+    /// Currency of the last record that named one; `Currency::NONE` before.
+    pub currency: Currency,
+    /// The totals.
+    pub totals: Totals,
 }
 
 /// May an epoch append to its main chain?

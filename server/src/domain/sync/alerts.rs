@@ -1,0 +1,40 @@
+//! How alerts of a Sync are worded and told apart.
+
+use super::call::SyncCall;
+use super::writes::{AlertKind, AlertRaise, Writes};
+use crate::domain::ids::{AlertId, Ids};
+use vend_core::id::Epoch;
+
+/// Raises an alert about an epoch; one per kind and epoch stays open.
+pub(super) fn raise(
+    writes: &mut Writes,
+    ids: &mut dyn Ids,
+    call: &SyncCall,
+    kind: AlertKind,
+    about: (Epoch, u64),
+    detail: String,
+) {
+    raise_keyed(writes, ids, call, kind, hex::encode(about.0.0), about.1, detail);
+}
+
+/// Raises an alert told apart by a key of its own.
+pub(super) fn raise_keyed(
+    writes: &mut Writes,
+    ids: &mut dyn Ids,
+    call: &SyncCall,
+    kind: AlertKind,
+    key: String,
+    seq: u64,
+    detail: String,
+) {
+    writes.alerts.push(AlertRaise {
+        id: AlertId(ids.uuid_v7()),
+        machine: call.machine,
+        kind,
+        key,
+        epoch: Some(call.epoch),
+        seq,
+        detail,
+        at_ms: call.received_at_ms,
+    });
+}
