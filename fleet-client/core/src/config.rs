@@ -1,10 +1,21 @@
 //! What a machine is told: planogram, prices, money it takes, policies. Checked before it is applied.
 
+pub mod check;
+
 use crate::id::{ConfigId, ProductId};
 use crate::money::{Currency, Minor};
 use crate::record::UnknownPolicy;
 use alloc::string::String;
 use alloc::vec::Vec;
+
+/// Most products in a config.
+pub const MAX_PRODUCTS: usize = 256;
+/// Most slots in a planogram.
+pub const MAX_SLOTS: usize = 256;
+/// Most units in a slot, or coins in a tube.
+pub const MAX_CAPACITY: u32 = 10_000;
+/// Most a config may name as price, denomination or limit, minor units.
+pub const MAX_PRICE_MINOR: Minor = 1_000_000_000;
 
 /// A config and the number under which the server desires it. The number rises per machine, whatever caused it.
 #[derive(Clone, PartialEq, Eq, Debug)]

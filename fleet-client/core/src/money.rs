@@ -65,3 +65,42 @@ pub fn worth(pieces: &[Pieces]) -> Minor {
 
 /// Pieces by denomination, each denomination once, in rising order.
 pub type Purse = Vec<Pieces>;
+
+/// Most an amount given from outside may be, minor units; far above any price, far below overflow.
+pub const MAX_AMOUNT_MINOR: Minor = 1_000_000_000_000;
+
+/// Most denominations in a purse.
+pub const MAX_DENOMINATIONS: usize = 32;
+
+/// How many pieces of one denomination are there.
+#[must_use]
+pub fn count_of(pieces: &[Pieces], denomination: Minor) -> u32 {
+    pieces.iter().find(|p| p.denomination == denomination).map_or(0, |p| p.count)
+}
+
+/// Adds pieces, keeping the purse in rising order; saturates.
+pub fn put(purse: &mut Purse, denomination: Minor, count: u32) {
+    if count == 0 {
+        return;
+    }
+    match purse.binary_search_by_key(&denomination, |p| p.denomination) {
+        Ok(at) => purse[at].count = purse[at].count.saturating_add(count),
+        Err(at) => purse.insert(at, Pieces { denomination, count }),
+    }
+}
+
+/// Takes pieces out, as far as they are there.
+pub fn take(purse: &mut Purse, pieces: &[Pieces]) {
+    for p in pieces {
+        if let Ok(at) = purse.binary_search_by_key(&p.denomination, |q| q.denomination) {
+            purse[at].count = purse[at].count.saturating_sub(p.count);
+        }
+    }
+    purse.retain(|p| p.count > 0);
+}
+
+/// All of these pieces are in there.
+#[must_use]
+pub fn holds(purse: &[Pieces], pieces: &[Pieces]) -> bool {
+    pieces.iter().all(|p| count_of(purse, p.denomination) >= p.count)
+}

@@ -62,6 +62,17 @@ pub struct Durable {
     pub last_contact_wall_ms: Option<i64>,
 }
 
+impl Durable {
+    /// Highest command number whose result is journalled: what a sync reports. One that is being dispensed has none.
+    #[must_use]
+    pub fn commands_done_through(&self) -> u64 {
+        match &self.intent {
+            Some(intent) if intent.command_number > 0 => intent.command_number - 1,
+            _ => self.commands_through,
+        }
+    }
+}
+
 /// What is in a slot, by the machine's own count.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SlotLevel {

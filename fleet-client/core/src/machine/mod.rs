@@ -1,28 +1,45 @@
 //! The state machine: what it remembers, what it takes, what it answers with.
 
 mod books;
+mod boot;
+mod cash;
+mod cashless;
+mod change;
+mod configure;
 mod durable;
 mod effect;
 mod input;
+mod link;
 mod refusal;
+mod remote;
+mod sale;
+mod service;
 mod state;
+mod tick;
+mod turn;
+mod vend;
 
 pub use books::Books;
+pub use configure::{PROBATION_FAILED_VENDS, PROBATION_SHORT_BOOTS, PROBATION_UPTIME_MS};
 pub use durable::{
     CashlessStage, Configs, Durable, MAX_OPEN_CASHLESS, OpenCashless, PayoutIntent, Probation, SlotLevel,
     Stored, VendIntent,
 };
 pub use effect::{Commit, Display, Effect};
 pub use input::{CashlessResult, Command, Input, Motor, Order, SlotUnits};
+pub use link::{RESERVED_PER_BOOT, RESERVED_RECORDS};
 pub use refusal::Refusal;
+pub use service::MAX_SLOTS_PER_RECORD;
 pub use state::{OutOfService, Selection, State, View};
+pub use tick::{MOTOR_TIMEOUT_MS, PAYOUT_TIMEOUT_MS};
+pub use vend::SLOT_FAULT_AFTER;
 
 use crate::id::{BootId, Epoch, TransactionId};
 use crate::record::ParentEpoch;
 use crate::time::Now;
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use turn::Turn;
 
 /// Makes a fresh UUIDv7 at each call; the core has no randomness of its own.
 pub type Ids<'a> = dyn FnMut() -> TransactionId + 'a;
@@ -43,12 +60,23 @@ pub struct PowerUp {
 }
 
 /// A vending machine: everything it decides. See the crate's front page.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Machine {
     durable: Durable,
     configs: Configs,
     power_up: PowerUp,
+    /// Forgotten in a power cut, unlike the credit: nobody has paid for a choice.
     selection: Option<Selection>,
+    journal_full: bool,
+    online: bool,
+    /// The terminal put something off.
+    ask_again: bool,
+    /// Uptime of the last thing a customer did.
+    last_input_ms: u64,
+    /// Uptime at which the motor or payout in hand was started.
+    busy_since_ms: u64,
+    /// Uptime of the last contact with the server in this boot.
+    last_contact_ms: Option<u64>,
 }
 
 impl Machine {
@@ -64,10 +92,23 @@ impl Machine {
     /// money neither captured nor voided. Nothing is dispensed and no payout is repeated.
     #[must_use]
     pub fn boot(stored: Stored, power_up: PowerUp, now: Now, ids: &mut Ids<'_>) -> (Self, Vec<Effect>) {
-        let _ = (now, ids);
-        let machine = Self { durable: stored.durable, configs: stored.configs, power_up, selection: None };
-        let commit = Commit { records: Vec::new(), state: machine.durable.clone(), configs: None };
-        (machine, alloc::vec![Effect::Commit(Box::new(commit))])
+        let mut machine = Self {
+            durable: stored.durable,
+            configs: stored.configs,
+            power_up,
+            selection: None,
+            journal_full: false,
+            online: false,
+            ask_again: false,
+            last_input_ms: now.uptime_ms,
+            busy_since_ms: now.uptime_ms,
+            last_contact_ms: None,
+        };
+        let mut turn = Turn::new(now, ids);
+        machine.power_up(&mut turn);
+        machine.change_config_when_idle(&mut turn);
+        let effects = turn.finish(&machine);
+        (machine, effects)
     }
 
     /// Takes one input and answers with what must be done, in order. There is at most one [`Effect::Commit`], and it
@@ -77,8 +118,45 @@ impl Machine {
     /// A [`Refusal`] says why the machine does not take this input now; nothing has changed then, and nothing is to be
     /// done but to tell whoever caused it. A refused [`Input::InsertMoney`] means that the coin or bill goes back.
     pub fn handle(&mut self, now: Now, input: Input, ids: &mut Ids<'_>) -> Result<Vec<Effect>, Refusal> {
-        let _ = (now, input, ids);
-        Err(Refusal::NoConfig)
+        let mut turn = Turn::new(now, ids);
+        self.take(&mut turn, input)?;
+        self.change_config_when_idle(&mut turn);
+        Ok(turn.finish(self))
+    }
+
+    /// Each handler refuses before it changes anything.
+    fn take(&mut self, turn: &mut Turn<'_>, input: Input) -> Result<(), Refusal> {
+        match input {
+            Input::Select { slot } => self.select(turn, slot),
+            Input::InsertMoney { denomination } => self.insert(turn, denomination),
+            Input::PresentCard => self.present_card(turn),
+            Input::CashlessApproved { transaction, reference, offline } => {
+                self.approved(turn, transaction, &reference, offline)
+            }
+            Input::CashlessDeclined { transaction } => self.declined(turn, transaction),
+            Input::CashlessSettled { transaction, result } => {
+                self.cashless_settled(turn, transaction, result)
+            }
+            Input::Cancel => self.cancel(turn),
+            Input::DispenseResult { transaction, motor } => self.dispense_result(turn, transaction, motor),
+            Input::PayoutResult { transaction, paid } => self.payout_result(turn, transaction, &paid),
+            Input::Refill { slots, tubes } => self.refill(turn, &slots, &tubes),
+            Input::Audit { slots, tubes, box_minor } => self.audit(turn, &slots, tubes.as_ref(), box_minor),
+            Input::CollectCash { box_minor, tubes } => self.collect(turn, box_minor, &tubes),
+            Input::PayOwed { vend, amount_minor } => self.pay_owed(turn, vend, amount_minor),
+            Input::TestVend { slot } => self.test_vend(turn, slot),
+            Input::TakeOutOfService => self.set_out_of_service(turn, true),
+            Input::ReturnToService => self.set_out_of_service(turn, false),
+            Input::ConfigOffered(assignment) => self.config_offered(turn, assignment),
+            Input::Command(command) => self.command(turn, &command),
+            Input::HardwareFault(fault) => self.hardware_fault(turn, &fault),
+            Input::ServerContact => self.server_contact(turn),
+            Input::ServerLost => self.server_lost(),
+            Input::JournalFull => self.set_journal_full(turn, true),
+            Input::JournalRoom => self.set_journal_full(turn, false),
+            Input::EpochOpened { epoch, parent } => self.epoch_opened(turn, epoch, parent),
+            Input::Tick => self.tick(turn),
+        }
     }
 
     /// What must survive a power cut, as it is after the last `handle`.
@@ -92,4 +170,9 @@ impl Machine {
     pub fn configs(&self) -> &Configs {
         &self.configs
     }
+}
+
+/// At most `max` bytes of a text, cut between characters.
+fn cut(text: &str, max: usize) -> String {
+    String::from(&text[..text.floor_char_boundary(max)])
 }
