@@ -1,0 +1,118 @@
+//! What is counted and timed, for Prometheus. No globals: a [`Metrics`] is made with the registry it is shown by.
+
+use std::{fmt, time::Duration};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+/// A call and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallLabels {
+    /// Full method name, known ones only: a stranger can't make new label values.
+    pub method: &'static str,
+    /// Status code name, e.g. `OK`.
+    pub code: &'static str,
+}
+
+/// A call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct MethodLabels {
+    /// Full method name.
+    pub method: &'static str,
+}
+
+/// What became of a record, or why something was tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindLabels {
+    /// A fixed word.
+    pub kind: &'static str,
+}
+
+/// Every metric. Cheap to clone; clones share their numbers.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Calls by method and status code.
+    pub calls: Family<CallLabels, Counter>,
+    /// Time from headers to answer (for streams: to the answer's headers).
+    pub call_seconds: Family<MethodLabels, Histogram, fn() -> Histogram>,
+    /// Unary calls being worked on.
+    pub calls_in_flight: Gauge,
+    /// Server streams open.
+    pub open_streams: Gauge,
+    /// Connections open.
+    pub connections: Gauge,
+    /// Connections refused, by cause.
+    pub connections_refused: Family<KindLabels, Counter>,
+    /// Records received by Sync, by what became of them.
+    pub sync_records: Family<KindLabels, Counter>,
+    /// Requests committed together.
+    pub commit_batch_requests: Histogram,
+    /// Time of one group commit.
+    pub commit_seconds: Histogram,
+    /// Requests waiting for a commit.
+    pub commit_queue_requests: Gauge,
+    /// Database writes tried again, by cause.
+    pub database_retries: Family<KindLabels, Counter>,
+    /// 1 while the database answers.
+    pub database_up: Gauge,
+}
+
+impl Metrics {
+    /// Makes every metric and registers it.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            calls: Family::default(),
+            call_seconds: Family::new_with_constructor(seconds),
+            calls_in_flight: Gauge::default(),
+            open_streams: Gauge::default(),
+            connections: Gauge::default(),
+            connections_refused: Family::default(),
+            sync_records: Family::default(),
+            commit_batch_requests: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
+            commit_seconds: seconds(),
+            commit_queue_requests: Gauge::default(),
+            database_retries: Family::default(),
+            database_up: Gauge::default(),
+        };
+        let m = metrics.clone();
+        let r = registry.sub_registry_with_prefix("vendfleet");
+        r.register("calls", "Calls by method and status code", m.calls);
+        r.register_with_unit("call", "Time from headers to answer", Unit::Seconds, m.call_seconds);
+        r.register("calls_in_flight", "Unary calls being worked on", m.calls_in_flight);
+        r.register("open_streams", "Server streams open", m.open_streams);
+        r.register("connections", "Connections open", m.connections);
+        r.register("connections_refused", "Connections refused, by cause", m.connections_refused);
+        r.register("sync_records", "Records received by Sync, by what became of them", m.sync_records);
+        r.register("commit_batch_requests", "Requests committed together", m.commit_batch_requests);
+        r.register_with_unit("commit", "Time of one group commit", Unit::Seconds, m.commit_seconds);
+        r.register("commit_queue_requests", "Requests waiting for a commit", m.commit_queue_requests);
+        r.register("database_retries", "Database writes tried again, by cause", m.database_retries);
+        r.register("database_up", "1 while the database answers", m.database_up);
+        metrics
+    }
+
+    /// Counts a finished call.
+    pub fn count_call(&self, method: &'static str, code: &'static str, took: Duration) {
+        self.calls.get_or_create(&CallLabels { method, code }).inc();
+        self.call_seconds.get_or_create(&MethodLabels { method }).observe(took.as_secs_f64());
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics(..)")
+    }
+}
+
+/// 0.5 ms to about 16 s.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.0005, 2.0, 16))
+}
