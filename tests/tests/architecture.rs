@@ -171,6 +171,7 @@ fn tonic_and_proto_stay_at_the_edge() {
             ("server/src/grpc/catalog.rs", "use tonic::Request;"),
             ("server/src/operations/catalog.rs", "//! Nothing of tonic.\nconst NOTE: &str = \"tonic\";"),
             ("fleet-client/tests/agent.rs", "use tonic::Request;"),
+            ("server/src/auth/tests.rs", "use vendfleet_proto::FILE_DESCRIPTOR_SET;"),
         ],
         &[
             &[("server/src/operations/catalog.rs", "use vendfleet_proto::v1::Product;")],

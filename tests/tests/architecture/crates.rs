@@ -3,9 +3,10 @@
 use crate::house::{House, Violation, identifiers};
 
 /// Every package and which of our own packages it may know. The root and the tests may know all of them.
-const NEIGHBOURS: [(&str, Option<&[&str]>); 8] = [
+const NEIGHBOURS: [(&str, Option<&[&str]>); 9] = [
     ("vendfleet-proto", Some(&[])),
     ("vend-core", Some(&[])),
+    ("no-std-proof", Some(&["vend-core"])),
     ("vendfleet-wire", Some(&["vend-core", "vendfleet-proto"])),
     ("fleet-client", Some(&["vend-core", "vendfleet-wire", "vendfleet-proto"])),
     ("server", Some(&["vend-core", "vendfleet-wire", "vendfleet-proto"])),
@@ -18,8 +19,9 @@ const NEIGHBOURS: [(&str, Option<&[&str]>); 8] = [
 const CORE_DEPENDENCIES: [(&str, &str); 1] =
     [("thiserror", "derives core::error::Error; its `std` feature is off")];
 
-/// Packages that may say `unsafe`, each with the reason. There is none: FFI gets a crate of its own.
-const UNSAFE_PACKAGES: [(&str, &str); 0] = [];
+/// Packages that may say `unsafe`, each with the reason. FFI gets a crate of its own.
+const UNSAFE_PACKAGES: [(&str, &str); 1] =
+    [("no-std-proof", "a program without std brings its own entry point and allocator")];
 
 /// The contract is generated code: the workspace's style lints don't fit it, and it forbids `unsafe` by itself.
 const OWN_LINTS: [&str; 1] = ["vendfleet-proto"];
