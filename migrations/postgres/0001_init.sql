@@ -1,0 +1,374 @@
+-- Ids are 16 bytes, hashes 32. Times are milliseconds since the Unix epoch; 0 means "not (yet)" where a column allows it.
+-- machine_id leads every key of a machine's tables, so that they can be distributed by it. Hot tables carry no foreign
+-- keys: the machine's row in machine_sync is locked before anything of it is written.
+
+-- One row: which life of the data this is. A restore makes a new one.
+CREATE TABLE server_meta (
+    id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
+    incarnation BYTEA NOT NULL,
+    incarnation_since_ms BIGINT NOT NULL,
+    created_at_ms BIGINT NOT NULL
+);
+
+-- What operators say of a machine.
+CREATE TABLE machines (
+    machine_id BYTEA NOT NULL PRIMARY KEY,
+    kind BIGINT NOT NULL,
+    name TEXT NOT NULL,
+    location TEXT NOT NULL DEFAULT '',
+    group_name TEXT NOT NULL DEFAULT '',
+    serial TEXT NOT NULL DEFAULT '',
+    model TEXT NOT NULL DEFAULT '',
+    virtual_delay_ms BIGINT NOT NULL DEFAULT 0 CHECK (virtual_delay_ms >= 0),
+    version BIGINT NOT NULL DEFAULT 1,
+    created_at_ms BIGINT NOT NULL,
+    updated_at_ms BIGINT NOT NULL,
+    archived_at_ms BIGINT NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX machines_serial ON machines (serial) WHERE serial <> '' AND archived_at_ms = 0;
+CREATE INDEX machines_group ON machines (group_name, machine_id);
+
+CREATE TABLE machine_tags (
+    machine_id BYTEA NOT NULL,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (machine_id, tag)
+);
+CREATE INDEX machine_tags_tag ON machine_tags (tag, machine_id);
+
+-- What a group's machines get, now and when they move in.
+CREATE TABLE group_configs (
+    group_name TEXT NOT NULL PRIMARY KEY,
+    config_id BYTEA NOT NULL,
+    assigned_at_ms BIGINT NOT NULL
+);
+
+-- The hot row of a machine, made with the machine and locked before anything else of it.
+CREATE TABLE machine_sync (
+    machine_id BYTEA NOT NULL PRIMARY KEY,
+    standing BIGINT NOT NULL DEFAULT 1,
+    current_epoch BYTEA,
+    verdict_number BIGINT NOT NULL DEFAULT 0,
+    verdicts_seen BIGINT NOT NULL DEFAULT 0,
+    desired_number BIGINT NOT NULL DEFAULT 0,
+    desired_config BYTEA,
+    applied_number BIGINT NOT NULL DEFAULT 0,
+    applied_config BYTEA,
+    rejected_number BIGINT NOT NULL DEFAULT 0,
+    commands_done_through BIGINT NOT NULL DEFAULT 0,
+    last_boot BYTEA,
+    last_uptime_ms BIGINT NOT NULL DEFAULT 0,
+    last_contact_ms BIGINT NOT NULL DEFAULT 0,
+    sync_count BIGINT NOT NULL DEFAULT 0,
+    firmware TEXT NOT NULL DEFAULT '',
+    -- The epoch of the last call, and the last seq the device said it had allotted in it.
+    spoke_epoch BYTEA,
+    spoke_last_seq BIGINT NOT NULL DEFAULT 0,
+    -- Set with the first branch and never cleared: a machine without one is spared a look for them.
+    has_branches BOOLEAN NOT NULL DEFAULT FALSE
+);
+
+-- Marks of each journal, kept for ever.
+CREATE TABLE epochs (
+    machine_id BYTEA NOT NULL,
+    epoch BYTEA NOT NULL,
+    ordinal BIGINT NOT NULL,
+    status BIGINT NOT NULL,
+    parent BYTEA,
+    parent_last_common BIGINT NOT NULL,
+    parent_highest BIGINT NOT NULL,
+    reason BIGINT NOT NULL,
+    accepted_through BIGINT NOT NULL,
+    durable_through BIGINT NOT NULL,
+    last_hash BYTEA,
+    -- Totals, packed: see store/sync/totals.rs.
+    opening BYTEA,
+    expected BYTEA,
+    expected_currency TEXT NOT NULL,
+    diverged_seq BIGINT NOT NULL,
+    opened_at_ms BIGINT NOT NULL,
+    replaced_at_ms BIGINT NOT NULL,
+    spoke_at_ms BIGINT NOT NULL,
+    moved_to BYTEA,
+    PRIMARY KEY (machine_id, epoch)
+);
+
+-- Main chains, byte for byte as received.
+CREATE TABLE records (
+    machine_id BYTEA NOT NULL,
+    epoch BYTEA NOT NULL,
+    seq BIGINT NOT NULL,
+    kind BIGINT NOT NULL,
+    schema_no BIGINT NOT NULL,
+    body BYTEA NOT NULL,
+    hash BYTEA NOT NULL,
+    -- Set when it counts and belongs to a sale.
+    transaction_id BYTEA,
+    disposition BIGINT NOT NULL,
+    received_at_ms BIGINT NOT NULL,
+    earliest_ms BIGINT NOT NULL,
+    latest_ms BIGINT NOT NULL,
+    PRIMARY KEY (machine_id, epoch, seq)
+);
+CREATE UNIQUE INDEX records_counted ON records (machine_id, transaction_id, kind) WHERE transaction_id IS NOT NULL;
+
+-- Records that could not be applied; the raw row is in records.
+CREATE TABLE dead_letters (
+    machine_id BYTEA NOT NULL,
+    epoch BYTEA NOT NULL,
+    seq BIGINT NOT NULL,
+    dead_letter_id BYTEA NOT NULL,
+    -- 1 open, 2 redriving, 3 done.
+    state BIGINT NOT NULL DEFAULT 1,
+    reason TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    redrives BIGINT NOT NULL DEFAULT 0,
+    created_at_ms BIGINT NOT NULL,
+    updated_at_ms BIGINT NOT NULL DEFAULT 0,
+    trace_id TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (machine_id, epoch, seq)
+);
+CREATE INDEX dead_letters_id ON dead_letters (dead_letter_id);
+
+-- Chains stored apart.
+CREATE TABLE branches (
+    machine_id BYTEA NOT NULL,
+    epoch BYTEA NOT NULL,
+    first_hash BYTEA NOT NULL,
+    branch_id BYTEA NOT NULL,
+    first_seq BIGINT NOT NULL,
+    root_hash BYTEA NOT NULL,
+    last_seq BIGINT NOT NULL,
+    last_hash BYTEA NOT NULL,
+    reason BIGINT NOT NULL,
+    -- 1 held, 2 adopted, 3 discarded.
+    state BIGINT NOT NULL,
+    opened_at_ms BIGINT NOT NULL,
+    updated_at_ms BIGINT NOT NULL,
+    ended_at_ms BIGINT NOT NULL DEFAULT 0,
+    ended_by TEXT NOT NULL DEFAULT '',
+    note TEXT NOT NULL DEFAULT '',
+    applied_records BIGINT NOT NULL DEFAULT 0,
+    dead_lettered_records BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (machine_id, epoch, first_hash)
+);
+CREATE INDEX branches_id ON branches (branch_id);
+
+CREATE TABLE quarantined_records (
+    machine_id BYTEA NOT NULL,
+    epoch BYTEA NOT NULL,
+    first_hash BYTEA NOT NULL,
+    seq BIGINT NOT NULL,
+    kind BIGINT NOT NULL,
+    schema_no BIGINT NOT NULL,
+    body BYTEA NOT NULL,
+    hash BYTEA NOT NULL,
+    received_at_ms BIGINT NOT NULL,
+    earliest_ms BIGINT NOT NULL,
+    latest_ms BIGINT NOT NULL,
+    PRIMARY KEY (machine_id, epoch, first_hash, seq)
+);
+
+-- Records nobody can deliver any more, named. Kept for ever.
+CREATE TABLE gaps (
+    machine_id BYTEA NOT NULL,
+    epoch BYTEA NOT NULL,
+    first_seq BIGINT NOT NULL,
+    last_seq BIGINT NOT NULL,
+    gap_id BYTEA NOT NULL,
+    reason BIGINT NOT NULL,
+    created_at_ms BIGINT NOT NULL,
+    PRIMARY KEY (machine_id, epoch, first_seq)
+);
+CREATE INDEX gaps_id ON gaps (gap_id);
+
+-- What a device has to be told about its records until it echoes it; then the row goes.
+CREATE TABLE verdicts (
+    machine_id BYTEA NOT NULL,
+    number BIGINT NOT NULL,
+    epoch BYTEA NOT NULL,
+    first_seq BIGINT NOT NULL,
+    last_seq BIGINT NOT NULL,
+    disposition BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (machine_id, number)
+);
+
+-- A slot's three numbers. None overwrites another.
+CREATE TABLE slots (
+    machine_id BYTEA NOT NULL,
+    slot BIGINT NOT NULL,
+    product BYTEA,
+    derived BIGINT NOT NULL,
+    derived_seq BIGINT NOT NULL,
+    reported_product BYTEA,
+    reported BIGINT,
+    reported_seq BIGINT NOT NULL,
+    faulted BOOLEAN NOT NULL,
+    epoch BYTEA NOT NULL,
+    agreed_seq BIGINT NOT NULL,
+    drift_seq BIGINT NOT NULL,
+    reserved BIGINT NOT NULL CHECK (reserved >= 0),
+    PRIMARY KEY (machine_id, slot)
+);
+CREATE INDEX slots_drift ON slots (machine_id, slot) WHERE drift_seq > 0;
+
+-- Configs never change: a new price is a new config.
+CREATE TABLE configs (
+    config_id BYTEA NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    note TEXT NOT NULL DEFAULT '',
+    body BYTEA NOT NULL,
+    sha256 BYTEA NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at_ms BIGINT NOT NULL
+);
+
+-- Every assignment a machine ever got, and what it did with it. Kept for ever: numbers only rise.
+CREATE TABLE assignments (
+    machine_id BYTEA NOT NULL,
+    number BIGINT NOT NULL,
+    config_id BYTEA NOT NULL,
+    cause BIGINT NOT NULL,
+    assigned_at_ms BIGINT NOT NULL,
+    applied_at_ms BIGINT NOT NULL DEFAULT 0,
+    refused_at_ms BIGINT NOT NULL DEFAULT 0,
+    refusals TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (machine_id, number)
+);
+
+CREATE TABLE claim_tokens (
+    claim_token_id BYTEA NOT NULL PRIMARY KEY,
+    token_hash BYTEA NOT NULL,
+    machine_id BYTEA,
+    serial TEXT NOT NULL DEFAULT '',
+    name TEXT NOT NULL DEFAULT '',
+    group_name TEXT NOT NULL DEFAULT '',
+    created_by TEXT NOT NULL,
+    created_at_ms BIGINT NOT NULL,
+    expires_at_ms BIGINT NOT NULL,
+    used_at_ms BIGINT NOT NULL DEFAULT 0,
+    credential_id BYTEA,
+    revoked_at_ms BIGINT NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX claim_tokens_hash ON claim_tokens (token_hash);
+
+CREATE TABLE credentials (
+    credential_id BYTEA NOT NULL PRIMARY KEY,
+    machine_id BYTEA NOT NULL,
+    secret_hash BYTEA NOT NULL,
+    -- 1 active, 2 upload-only, 3 revoked.
+    state BIGINT NOT NULL,
+    claim_token_id BYTEA NOT NULL,
+    certificate_sha256 BYTEA,
+    certificate_serial TEXT NOT NULL DEFAULT '',
+    certificate_der BYTEA NOT NULL,
+    certificate_expires_ms BIGINT NOT NULL DEFAULT 0,
+    serial TEXT NOT NULL DEFAULT '',
+    created_at_ms BIGINT NOT NULL,
+    last_used_ms BIGINT NOT NULL DEFAULT 0,
+    revoked_at_ms BIGINT NOT NULL DEFAULT 0,
+    drain_until_ms BIGINT NOT NULL DEFAULT 0,
+    unsent_epoch BYTEA,
+    unsent_last_seq BIGINT NOT NULL DEFAULT 0,
+    unsent_received_through BIGINT NOT NULL DEFAULT 0
+);
+CREATE INDEX credentials_machine ON credentials (machine_id, credential_id);
+
+-- machine_id is all zero for an alert about no machine.
+CREATE TABLE alerts (
+    machine_id BYTEA NOT NULL,
+    alert_id BYTEA NOT NULL,
+    kind TEXT NOT NULL,
+    alert_key TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    epoch BYTEA,
+    seq BIGINT NOT NULL DEFAULT 0,
+    product_id BYTEA,
+    order_id BYTEA,
+    purchase_id BYTEA,
+    occurrences BIGINT NOT NULL DEFAULT 1,
+    created_at_ms BIGINT NOT NULL,
+    last_at_ms BIGINT NOT NULL,
+    acknowledged_by TEXT NOT NULL DEFAULT '',
+    acknowledged_at_ms BIGINT NOT NULL DEFAULT 0,
+    resolved_by TEXT NOT NULL DEFAULT '',
+    resolved_at_ms BIGINT NOT NULL DEFAULT 0,
+    note TEXT NOT NULL DEFAULT '',
+    trace_id TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (machine_id, alert_id)
+);
+CREATE UNIQUE INDEX alerts_open ON alerts (machine_id, kind, alert_key) WHERE resolved_at_ms = 0;
+CREATE INDEX alerts_id ON alerts (alert_id);
+
+CREATE TABLE products (
+    product_id BYTEA NOT NULL PRIMARY KEY,
+    sku TEXT NOT NULL,
+    name TEXT NOT NULL,
+    description TEXT NOT NULL DEFAULT '',
+    currency TEXT NOT NULL,
+    price_minor BIGINT NOT NULL CHECK (price_minor BETWEEN 0 AND 1000000000000),
+    stock BIGINT NOT NULL CHECK (stock BETWEEN 0 AND 1000000000),
+    low_stock_threshold BIGINT NOT NULL DEFAULT 0,
+    version BIGINT NOT NULL DEFAULT 1,
+    created_at_ms BIGINT NOT NULL,
+    updated_at_ms BIGINT NOT NULL,
+    archived_at_ms BIGINT NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX products_sku ON products (sku) WHERE archived_at_ms = 0;
+
+CREATE TABLE stock_adjustments (
+    product_id BYTEA NOT NULL REFERENCES products (product_id),
+    adjustment_id BYTEA NOT NULL,
+    delta BIGINT NOT NULL CHECK (delta <> 0),
+    stock_after BIGINT NOT NULL,
+    reason BIGINT NOT NULL,
+    note TEXT NOT NULL,
+    adjusted_by TEXT NOT NULL,
+    adjusted_at_ms BIGINT NOT NULL,
+    PRIMARY KEY (product_id, adjustment_id)
+);
+
+-- What a request id was answered with, for 30 days.
+CREATE TABLE request_ids (
+    caller TEXT NOT NULL,
+    method TEXT NOT NULL,
+    request_id BYTEA NOT NULL,
+    fingerprint BYTEA NOT NULL,
+    resource_id TEXT NOT NULL DEFAULT '',
+    response BYTEA NOT NULL,
+    created_at_ms BIGINT NOT NULL,
+    PRIMARY KEY (caller, method, request_id)
+);
+CREATE INDEX request_ids_age ON request_ids (created_at_ms);
+
+-- The last position given in each shard of the event log. Locked as the last statement before a commit, so that the order
+-- of positions is the order of commits.
+CREATE TABLE event_heads (
+    shard BIGINT NOT NULL PRIMARY KEY,
+    position BIGINT NOT NULL,
+    -- Events up to here are no longer kept.
+    trimmed_through BIGINT NOT NULL DEFAULT 0
+);
+INSERT INTO event_heads (shard, position) VALUES (0, 0);
+
+-- A Sync is one event for its range of records, expanded when read. body: what other kinds need.
+CREATE TABLE events (
+    shard BIGINT NOT NULL,
+    position BIGINT NOT NULL,
+    event_id BYTEA NOT NULL,
+    kind BIGINT NOT NULL,
+    machine_id BYTEA,
+    epoch BYTEA,
+    first_seq BIGINT NOT NULL DEFAULT 0,
+    last_seq BIGINT NOT NULL DEFAULT 0,
+    at_ms BIGINT NOT NULL,
+    trace_id TEXT NOT NULL,
+    body BYTEA,
+    PRIMARY KEY (shard, position)
+);
+
+-- Rewritten in place by every Sync: room for it on the page, and no index on what changes, keep that cheap.
+ALTER TABLE machine_sync SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02);
+ALTER TABLE epochs SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+ALTER TABLE slots SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+ALTER TABLE event_heads SET (fillfactor = 10, autovacuum_vacuum_scale_factor = 0.02);

@@ -1,0 +1,64 @@
+//! Facts about the database itself: which life of the data it is, whether it answers.
+
+use super::tx::End;
+use super::{Store, StoreError};
+use crate::domain::ids::Incarnation;
+use uuid::Uuid;
+
+impl Store {
+    /// Gives a fresh database its first incarnation. Idempotent, also when replicas start together.
+    pub(super) async fn ensure_meta(&self) -> Result<(), StoreError> {
+        let first = (self.fresh_incarnation(), self.context.now_ms());
+        self.run_tx("ensure_meta", first, |tx, (incarnation, now_ms)| {
+            Box::pin(async move {
+                tx.execute(
+                    "INSERT INTO server_meta (id, incarnation, incarnation_since_ms, created_at_ms) \
+                     VALUES (1, $1, $2, $2) ON CONFLICT (id) DO NOTHING",
+                    &[incarnation.into(), (*now_ms).into()],
+                )
+                .await?;
+                Ok(End::Commit(()))
+            })
+        })
+        .await
+    }
+
+    /// Which life of the data this is.
+    pub async fn incarnation(&self) -> Result<Incarnation, StoreError> {
+        let row = self.read().await?.one("SELECT incarnation FROM server_meta WHERE id = 1", &[]).await?;
+        Ok(Incarnation(row.columns().uuid()?))
+    }
+
+    /// Begins a new life: to be called once after a restore, before machines are served. Devices then know that marks they
+    /// were told may be gone, and cursors of event streams that positions may be given twice.
+    pub async fn renew_incarnation(&self) -> Result<Incarnation, StoreError> {
+        let next = (self.fresh_incarnation(), self.context.now_ms());
+        self.run_tx("renew_incarnation", next, |tx, (incarnation, now_ms)| {
+            Box::pin(async move {
+                tx.execute(
+                    "UPDATE server_meta SET incarnation = $1, incarnation_since_ms = $2 WHERE id = 1",
+                    &[incarnation.into(), (*now_ms).into()],
+                )
+                .await?;
+                Ok(End::Commit(Incarnation(*incarnation)))
+            })
+        })
+        .await
+    }
+
+    /// The last migration applied.
+    pub async fn schema_version(&self) -> Result<i64, StoreError> {
+        let row = self.read().await?.one("SELECT MAX(version) FROM _sqlx_migrations", &[]).await?;
+        row.columns().int()
+    }
+
+    /// Whether the database answers and can be written: for health. On SQLite a writer that is busy is alive.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read().await?.one("SELECT id FROM server_meta WHERE id = 1", &[]).await?;
+        Ok(())
+    }
+
+    fn fresh_incarnation(&self) -> Uuid {
+        uuid::Builder::from_random_bytes(self.context.random_bytes()).into_uuid()
+    }
+}
