@@ -61,7 +61,6 @@ impl ServerOptions {
 struct Ready {
     grpc_addr: SocketAddr,
     http_addr: SocketAddr,
-    ca_file: PathBuf,
 }
 
 /// A running server with a data directory of its own. Dropping it kills the process and removes the directory.
@@ -97,10 +96,10 @@ impl TestServer {
         self.running().http_addr
     }
 
-    /// The CA to trust.
+    /// The development CA, to trust.
     pub fn ca_pem(&self) -> String {
-        let path = &self.running().ca_file;
-        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        let path = self.data_dir().join("tls/ca.pem");
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     /// A channel to the server.
