@@ -2,5 +2,10 @@
 //!
 //! **Architecture Invariant:** nothing here is async, speaks SQL or knows a generated type.
 
+pub mod catalog;
+pub mod fleet;
 pub mod ids;
+pub mod page;
+pub mod request;
 pub mod sync;
+pub mod text;

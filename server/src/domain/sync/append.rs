@@ -5,7 +5,8 @@ use super::call::{BadBody, LastContact, RecordIn, SyncCall};
 use super::clock::bounds;
 use super::view::{Branch, BranchKey, BranchReason, BranchState, EpochRow, Ledger, MachineView, Verdict};
 use super::writes::{
-    AlertKind, ConfigFact, DeadLetterRow, Disposition, EventRow, QuarantineRow, RecordRow, VerdictReason, Writes,
+    AlertKind, ConfigFact, DeadLetterRow, Disposition, EventRow, QuarantineRow, RecordRow, VerdictReason,
+    Writes,
 };
 use crate::domain::ids::{EventId, Ids};
 use vend_core::counters;
@@ -215,7 +216,8 @@ fn note_config(
     writes: &mut Writes,
 ) {
     let applied = verdict.verdict == ConfigOutcome::Applied;
-    let refusals: Vec<String> = verdict.refusals.iter().map(|r| format!("{}: {}", r.field, r.reason)).collect();
+    let refusals: Vec<String> =
+        verdict.refusals.iter().map(|r| format!("{}: {}", r.field, r.reason)).collect();
     let machine = &mut view.machine;
     view.machine_dirty = true;
     let key = "config".to_owned();

@@ -1,12 +1,12 @@
 //! Which epoch may speak: opening, replacing, and telling a clone from a late duplicate.
 
+use super::GENESIS;
 use super::alerts::raise;
 use super::call::SyncCall;
 use super::fold::Settings;
 use super::place::{Place, place};
 use super::view::{EpochRow, EpochStatus, MachineStanding, MachineView};
 use super::writes::{AlertKind, GapReason, GapRow, Writes};
-use super::GENESIS;
 use crate::domain::ids::Ids;
 use vend_core::id::Epoch;
 use vend_core::record::EpochReason;
@@ -46,7 +46,13 @@ pub(super) fn admit(
                 parent.status == EpochStatus::Replaced && view.machine.current_epoch != Some(parent.epoch)
             });
             if second_child {
-                mark_cloned(view, call, ids, writes, "a second epoch named a parent that already had a successor");
+                mark_cloned(
+                    view,
+                    call,
+                    ids,
+                    writes,
+                    "a second epoch named a parent that already had a successor",
+                );
                 return MaySpeak::Quarantine;
             }
             open(view, call, ids, writes);
@@ -139,7 +145,8 @@ fn close(view: &mut MachineView, call: &SyncCall, parent: Epoch, ids: &mut dyn I
                 row.last_hash = None;
                 row.expected = None;
                 push_gap(writes, call, parent, (first_seq, last_seq), GapReason::Damaged);
-                let detail = format!("records {first_seq} to {last_seq} could not be read from a damaged journal");
+                let detail =
+                    format!("records {first_seq} to {last_seq} could not be read from a damaged journal");
                 raise(writes, ids, call, AlertKind::RecordsMissing, (parent, first_seq), detail);
             }
         }
@@ -147,7 +154,13 @@ fn close(view: &mut MachineView, call: &SyncCall, parent: Epoch, ids: &mut dyn I
 }
 
 /// Names records that nobody holds.
-pub(super) fn push_gap(writes: &mut Writes, call: &SyncCall, epoch: Epoch, seqs: (u64, u64), reason: GapReason) {
+pub(super) fn push_gap(
+    writes: &mut Writes,
+    call: &SyncCall,
+    epoch: Epoch,
+    seqs: (u64, u64),
+    reason: GapReason,
+) {
     writes.gaps.push(GapRow {
         machine: call.machine,
         epoch,

@@ -139,6 +139,11 @@ pub fn fold(
     if let Some(epoch) = view.epochs.get_mut(&call.epoch) {
         epoch.spoke_at_ms = call.received_at_ms;
     }
+    // A device whose image is older than its own uploads must not take marks for records it has yet to write, nor for
+    // records behind this batch: they may differ from what the server has under the same names.
+    let proven = if call.records.is_empty() { call.last_seq } else { call.batch_end() };
+    answer.accepted_through = answer.accepted_through.min(proven);
+    answer.durable_through = answer.durable_through.min(proven);
     answer.verdicts = view.verdicts.values().take(MAX_VERDICTS_PER_ANSWER).cloned().collect();
     answer
 }
@@ -222,14 +227,13 @@ fn append(
             );
             raise(writes, ids, call, AlertKind::JournalForked, (call.epoch, first), detail);
         }
-        Place::Resend { from } => {
-            own_marks(view, call, answer);
-            answer.resend_from = Some(from);
-        }
+        // Nothing of the device's chain is proven by this call: no mark may let it prune.
+        Place::Resend { from } => answer.resend_from = Some(from),
         Place::Diverged => {
             (answer.accepted_through, answer.durable_through) = (call.last_seq, call.last_seq);
             answer.open_epoch = Some(OpenEpoch { last_common_seq: 0, reason: EpochReason::Forked });
-            let detail = "the device's journal is another one than the server's and holds no record any more".to_owned();
+            let detail = "the device's journal is another one than the server's and holds no record any more"
+                .to_owned();
             raise(writes, ids, call, AlertKind::JournalForked, (call.epoch, call.first_seq), detail);
         }
     }
@@ -237,12 +241,18 @@ fn append(
 
 fn own_marks(view: &MachineView, call: &SyncCall, answer: &mut Answer) {
     if let Some(epoch) = view.epochs.get(&call.epoch) {
-        answer.accepted_through = epoch.accepted_through.min(call.last_seq);
-        answer.durable_through = epoch.durable_through.min(call.last_seq);
+        answer.accepted_through = epoch.accepted_through.min(call.batch_end());
+        answer.durable_through = epoch.durable_through.min(call.batch_end());
     }
 }
 
-fn name_gap(view: &mut MachineView, call: &SyncCall, seqs: (u64, u64), ids: &mut dyn Ids, writes: &mut Writes) {
+fn name_gap(
+    view: &mut MachineView,
+    call: &SyncCall,
+    seqs: (u64, u64),
+    ids: &mut dyn Ids,
+    writes: &mut Writes,
+) {
     push_gap(writes, call, call.epoch, seqs, GapReason::NotHeld);
     if let Some(epoch) = view.epochs.get_mut(&call.epoch) {
         epoch.accepted_through = seqs.1;
@@ -262,7 +272,10 @@ fn opening_is_unknown(view: &MachineView, call: &SyncCall) -> bool {
 /// An epoch that begins with other totals than its parent ended with: the difference is what is missing, and is shown.
 fn note_step(view: &MachineView, call: &SyncCall, ids: &mut dyn Ids, writes: &mut Writes) {
     let Some(epoch) = view.epochs.get(&call.epoch) else { return };
-    let (Some(opening), Some(parent)) = (epoch.opening, epoch.parent.and_then(|p| view.epochs.get(&p))) else { return };
+    let (Some(opening), Some(parent)) = (epoch.opening, epoch.parent.and_then(|p| view.epochs.get(&p)))
+    else {
+        return;
+    };
     let Some(closing) = parent.expected.map(|ledger| ledger.totals) else { return };
     if parent.status == EpochStatus::Replaced && closing != opening {
         let detail = format!(
@@ -304,7 +317,6 @@ fn set_apart(
             return;
         }
         Place::Resend { from } => {
-            own_marks(view, call, answer);
             answer.resend_from = Some(from);
             return;
         }

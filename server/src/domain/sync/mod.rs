@@ -17,16 +17,18 @@ mod writes;
 #[cfg(test)]
 mod tests;
 
-pub use call::{AppliedConfig, BadBody, LastContact, CredentialState, RecordIn, ReportedSlot, ReportedSlots, SyncCall};
+pub use call::{
+    AppliedConfig, BadBody, CredentialState, LastContact, RecordIn, ReportedSlot, ReportedSlots, SyncCall,
+};
 pub use fold::{Answer, ConfigToSend, OpenEpoch, Settings, Standing, fold};
 pub use place::hashes_needed;
 pub use view::{
-    Branch, BranchKey, BranchReason, BranchState, EpochRow, EpochStatus, MachineRow, MachineStanding, MachineView,
-    Ledger, SlotRow, Verdict,
+    Branch, BranchKey, BranchReason, BranchState, EpochRow, EpochStatus, Ledger, MachineRow, MachineStanding,
+    MachineView, SlotRow, Verdict,
 };
 pub use writes::{
-    AlertKind, AlertRaise, AssignmentCause, AssignmentRow, ConfigFact, DeadLetterRow, Disposition, EventRow, GapReason, GapRow,
-    QuarantineRow, RecordRow, VerdictReason, Writes,
+    AlertKind, AlertRaise, AssignmentCause, AssignmentRow, ConfigFact, DeadLetterRow, Disposition, EventRow,
+    GapReason, GapRow, QuarantineRow, RecordRow, VerdictReason, Writes,
 };
 
 /// SHA-256 of a record, over itself and all before it in its epoch.

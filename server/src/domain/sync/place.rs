@@ -47,7 +47,7 @@ pub(super) fn place(view: &MachineView, call: &SyncCall) -> Place {
     match main.hash_at(view, call, before) {
         Some(hash) if hash == call.previous_hash => on_main(view, call, &main, true),
         // Inside a gap, or past the server's own retention: the overlap itself must show whose chain it is.
-        None => on_main(view, call, &main, false),
+        None => continue_some_branch(view, call).unwrap_or_else(|| on_main(view, call, &main, false)),
         Some(_) => off_main(view, call),
     }
 }
@@ -104,23 +104,23 @@ fn beyond(view: &MachineView, call: &SyncCall, main: &MainChain) -> Place {
     Place::MainAfterGap { first_seq: main.mark + 1, last_seq: call.first_seq - 1 }
 }
 
-fn on_main(view: &MachineView, call: &SyncCall, main: &MainChain, mut linked: bool) -> Place {
+fn on_main(view: &MachineView, call: &SyncCall, main: &MainChain, linked: bool) -> Place {
+    let mut unproven_from = (!linked).then_some(0);
     let mut overlap = 0;
     for record in call.records.iter().take_while(|r| r.seq <= main.mark) {
         match main.hash_at(view, call, record.seq) {
             // One equal hash proves everything before it.
-            Some(hash) if hash == record.hash => linked = true,
-            Some(_) => return fork(view, call, if linked { overlap } else { 0 }),
-            None => {}
+            Some(hash) if hash == record.hash => unproven_from = None,
+            Some(_) => return fork(view, call, unproven_from.unwrap_or(overlap)),
+            None => unproven_from = unproven_from.or(Some(overlap)),
         }
         overlap += 1;
     }
-    if linked || call.records.is_empty() {
-        Place::Main { skip: overlap }
-    } else if call.first_seq > call.oldest_seq {
-        Place::Resend { from: halfway(call) }
-    } else {
-        fork(view, call, 0)
+    match unproven_from {
+        Some(0) if !linked && call.first_seq > call.oldest_seq => Place::Resend { from: halfway(call) },
+        // Brought for a seq inside a gap: it can't be counted any more behind the back of what was applied since.
+        Some(from) if from < call.records.len() => fork(view, call, from),
+        Some(_) | None => Place::Main { skip: overlap },
     }
 }
 

@@ -55,7 +55,9 @@ pub(super) fn take_slots(
             compare(row, slot, through, call, ids, writes);
         }
         // A heartbeat that says the same again is not worth a write.
-        let same = SlotRow { reported_seq: before.reported_seq, agreed_seq: before.agreed_seq, ..row.clone() } == before;
+        let same =
+            SlotRow { reported_seq: before.reported_seq, agreed_seq: before.agreed_seq, ..row.clone() }
+                == before;
         if same {
             *row = before;
         } else {

@@ -1,7 +1,7 @@
 //! What a batch leaves behind, besides the dirty rows of its views. All of it is written in one transaction.
 
+use super::Hash;
 use super::view::{BranchKey, Verdict};
-use super::{Hash};
 use crate::domain::ids::{AlertId, EventId, MachineId};
 use bytes::Bytes;
 use vend_core::id::{ConfigId, Epoch, TransactionId};

@@ -1,0 +1,7 @@
+//! Each row of the protocol's table against a journal in memory, and random histories against the invariants.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+
+mod device;
+mod histories;
+mod rows;
+mod world;

@@ -1,0 +1,278 @@
+//! Group commit. A hot write is a value: a lane loads what its batch needs, folds the pure decision over each call in
+//! arrival order, writes in bulk, commits, and only then answers each caller. One call is a batch of one.
+//!
+//! A machine always goes to the same lane, and a batch holds at most one call of a machine, so a later call sees what an
+//! earlier one did. A data error is bisected: a bad member never fails its neighbours.
+
+use crate::context::Context;
+use crate::domain::ids::{Ids, MachineId};
+use crate::domain::sync::{self, Answer, Settings, SyncCall, Writes};
+use crate::error::{ApiError, Reason};
+use crate::store::{Store, StoreError};
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+/// Bounds of the group commit.
+#[derive(Clone, Debug)]
+pub struct CommitterSettings {
+    /// Lanes that commit side by side; one for an embedded database, which has one writer.
+    pub lanes: usize,
+    /// Most calls in one commit.
+    pub max_batch_calls: usize,
+    /// Most records in one commit; a batch closes when it has reached this.
+    pub max_batch_records: usize,
+    /// Most calls waiting per lane; one more is refused with OVERLOADED before any work.
+    pub max_queued_calls: usize,
+    /// A call that has waited longer than this is refused with OVERLOADED, ms: its device will ask again.
+    pub max_queued_ms: u64,
+    /// Of the fold.
+    pub sync: Settings,
+}
+
+/// What the committer counts.
+#[derive(Default, Debug)]
+pub struct SyncMetrics {
+    /// Commits done.
+    pub commits: AtomicU64,
+    /// Calls answered OK.
+    pub calls: AtomicU64,
+    /// Main-chain records stored.
+    pub records: AtomicU64,
+    /// Calls refused because a queue was full or too slow.
+    pub refused: AtomicU64,
+    /// Batches split because a member's data failed.
+    pub bisections: AtomicU64,
+    /// Calls waiting now.
+    pub queued: AtomicU64,
+}
+
+/// The way in: hands calls to their lanes. Cheap to clone; lanes end when the last clone is dropped.
+#[derive(Clone)]
+pub struct Committer {
+    lanes: Arc<[mpsc::Sender<Job>]>,
+    metrics: Arc<SyncMetrics>,
+    context: Context,
+}
+
+struct Job {
+    call: SyncCall,
+    queued_at: Duration,
+    reply: oneshot::Sender<Result<Answer, ApiError>>,
+}
+
+impl Committer {
+    /// Starts the lanes on the current runtime.
+    #[must_use]
+    pub fn start(store: &Store, context: &Context, settings: &CommitterSettings) -> Self {
+        let metrics = Arc::new(SyncMetrics::default());
+        let lanes = (0..settings.lanes.max(1))
+            .map(|_| {
+                let (sender, receiver) = mpsc::channel(settings.max_queued_calls.max(1));
+                let lane = Lane {
+                    store: store.clone(),
+                    context: context.clone(),
+                    settings: settings.clone(),
+                    metrics: metrics.clone(),
+                    receiver,
+                    deferred: VecDeque::new(),
+                };
+                tokio::spawn(lane.run());
+                sender
+            })
+            .collect();
+        Self { lanes, metrics, context: context.clone() }
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<SyncMetrics> {
+        &self.metrics
+    }
+
+    /// Queues a call and waits for its answer. A caller that goes away does not stop its call.
+    ///
+    /// # Errors
+    /// OVERLOADED, UNAVAILABLE, or what the machine's standing says.
+    pub async fn submit(&self, call: SyncCall) -> Result<Answer, ApiError> {
+        let lane = lane_of(call.machine, self.lanes.len());
+        let (reply, answer) = oneshot::channel();
+        let job = Job { call, queued_at: self.context.elapsed(), reply };
+        self.metrics.queued.fetch_add(1, Ordering::Relaxed);
+        if self.lanes[lane].try_send(job).is_err() {
+            self.metrics.queued.fetch_sub(1, Ordering::Relaxed);
+            self.metrics.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(overloaded());
+        }
+        answer.await.unwrap_or_else(|_| Err(ApiError::unavailable("the committer's lane ended")))
+    }
+}
+
+fn lane_of(machine: MachineId, lanes: usize) -> usize {
+    // The low half of a UUIDv7 is random.
+    let random = machine.0.as_u64_pair().1;
+    usize::try_from(random % lanes as u64).unwrap_or(0)
+}
+
+fn overloaded() -> ApiError {
+    ApiError::new(Reason::Overloaded, "too many Syncs are waiting; try again later")
+        .retry_after(Duration::from_secs(2))
+}
+
+struct Lane {
+    store: Store,
+    context: Context,
+    settings: CommitterSettings,
+    metrics: Arc<SyncMetrics>,
+    receiver: mpsc::Receiver<Job>,
+    /// Second calls of a machine that is already in the batch; first in the next one. Bounded by the queue's own
+    /// bound: a batch takes no more than `max_batch_calls` from it.
+    deferred: VecDeque<Job>,
+}
+
+impl Lane {
+    async fn run(mut self) {
+        while let Some(batch) = self.next_batch().await {
+            self.metrics.queued.fetch_sub(batch.len() as u64, Ordering::Relaxed);
+            let fresh = self.refuse_stale(batch);
+            if !fresh.is_empty() {
+                self.settle(fresh).await;
+            }
+        }
+    }
+
+    async fn next_batch(&mut self) -> Option<Vec<Job>> {
+        let first = match self.deferred.pop_front() {
+            Some(job) => job,
+            None => self.receiver.recv().await?,
+        };
+        let mut machines = HashSet::from([first.call.machine]);
+        let mut records = first.call.records.len();
+        let mut batch = vec![first];
+        let mut put_back = VecDeque::new();
+        while batch.len() < self.settings.max_batch_calls
+            && records < self.settings.max_batch_records
+            && put_back.len() < self.settings.max_batch_calls
+        {
+            let Some(job) = self.deferred.pop_front().or_else(|| self.receiver.try_recv().ok()) else { break };
+            if machines.insert(job.call.machine) {
+                records += job.call.records.len();
+                batch.push(job);
+            } else {
+                put_back.push_back(job);
+            }
+        }
+        put_back.append(&mut self.deferred);
+        self.deferred = put_back;
+        Some(batch)
+    }
+
+    /// A call older than its deadline must not be folded: its device has asked again by now.
+    fn refuse_stale(&self, batch: Vec<Job>) -> Vec<Job> {
+        let now = self.context.elapsed();
+        let bound = Duration::from_millis(self.settings.max_queued_ms);
+        let (stale, fresh): (Vec<Job>, Vec<Job>) =
+            batch.into_iter().partition(|job| now.saturating_sub(job.queued_at) > bound);
+        for job in stale {
+            self.metrics.refused.fetch_add(1, Ordering::Relaxed);
+            let _ = job.reply.send(Err(overloaded()));
+        }
+        fresh
+    }
+
+    /// Commits a batch and answers its callers; splits it while a member's data fails it.
+    async fn settle(&self, jobs: Vec<Job>) {
+        let mut work = vec![jobs];
+        while let Some(jobs) = work.pop() {
+            let (calls, replies): (Vec<SyncCall>, Vec<_>) = jobs.into_iter().map(|j| (j.call, j.reply)).unzip();
+            match self.commit(&calls).await {
+                Ok(answers) => {
+                    self.metrics.commits.fetch_add(1, Ordering::Relaxed);
+                    for (reply, answer) in replies.into_iter().zip(answers) {
+                        if answer.is_ok() {
+                            self.metrics.calls.fetch_add(1, Ordering::Relaxed);
+                        }
+                        let _ = reply.send(answer);
+                    }
+                }
+                Err(error) if error.is_data() && calls.len() > 1 => {
+                    self.metrics.bisections.fetch_add(1, Ordering::Relaxed);
+                    let mut jobs: Vec<Job> = calls
+                        .into_iter()
+                        .zip(replies)
+                        .map(|(call, reply)| Job { call, queued_at: Duration::ZERO, reply })
+                        .collect();
+                    let second = jobs.split_off(jobs.len() / 2);
+                    // The first half is taken next: arrival order holds.
+                    work.push(second);
+                    work.push(jobs);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, calls = calls.len(), "a batch of Syncs was not committed");
+                    let error = Arc::new(error);
+                    for reply in replies {
+                        let _ = reply.send(Err(error.to_api()));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn commit(&self, calls: &[SyncCall]) -> Result<Vec<Result<Answer, ApiError>>, StoreError> {
+        match self.try_commit(calls, false).await {
+            // Some transaction id counts already: load which, and let the fold dead-letter it.
+            Err(StoreError::AlreadyCounted) => self.try_commit(calls, true).await,
+            other => other,
+        }
+    }
+
+    async fn try_commit(
+        &self,
+        calls: &[SyncCall],
+        check_counted: bool,
+    ) -> Result<Vec<Result<Answer, ApiError>>, StoreError> {
+        let mut attempt = 0;
+        loop {
+            match self.commit_once(calls, check_counted).await {
+                Err(error) if error.is_conflict() && attempt < self.store.max_retries() => {
+                    attempt += 1;
+                    self.store.back_off(attempt, &self.context).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn commit_once(
+        &self,
+        calls: &[SyncCall],
+        check_counted: bool,
+    ) -> Result<Vec<Result<Answer, ApiError>>, StoreError> {
+        let mut tx = self.store.begin_hot().await?;
+        let mut views = tx.load_sync(calls, check_counted).await?;
+        let mut writes = Writes::default();
+        let mut ids = ContextIds(&self.context);
+        let answers: Vec<Result<Answer, ApiError>> = calls
+            .iter()
+            .map(|call| match views.get_mut(&call.machine) {
+                Some(view) => Ok(sync::fold(view, call, &self.settings.sync, &mut ids, &mut writes)),
+                None => Err(ApiError::new(Reason::MachineRevoked, "this machine is not known to the server any more")),
+            })
+            .collect();
+        tx.write_sync(&views, &writes).await?;
+        tx.commit().await?;
+        self.metrics.records.fetch_add(writes.records.len() as u64, Ordering::Relaxed);
+        Ok(answers)
+    }
+}
+
+struct ContextIds<'c>(&'c Context);
+
+impl Ids for ContextIds<'_> {
+    fn uuid_v7(&mut self) -> Uuid {
+        self.0.new_id()
+    }
+}
