@@ -7,6 +7,7 @@
 pub mod auth;
 pub mod config;
 pub mod context;
+pub mod data_dir;
 pub mod domain;
 pub mod error;
 pub mod grpc;
@@ -15,3 +16,4 @@ pub mod metrics;
 pub mod operations;
 pub mod store;
 pub mod telemetry;
+pub mod tls;

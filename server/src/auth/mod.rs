@@ -1,9 +1,16 @@
 //! Who is calling, and what they may call.
 
+mod authenticator;
 mod caller;
+pub mod calls;
 mod credential;
+#[cfg(test)]
+mod tests;
+mod token;
 
+pub use authenticator::{Authenticator, CertificateIdentity};
 pub use caller::{Caller, MachineCaller, Person, Role, Scope, Standing};
 pub use credential::{
     BoxFuture, CredentialRecord, CredentialSource, CredentialState, SECRET_BYTES, SecretKey,
 };
+pub use token::{MAX_SUBJECT_BYTES, MAX_TTL_S, Tokens};
