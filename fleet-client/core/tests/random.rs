@@ -7,7 +7,9 @@ mod common;
 use common::{Bench, EPOCH, config, currency, offer, product, purse};
 use proptest::prelude::*;
 use vend_core::id::{BootId, Epoch, TransactionId};
-use vend_core::machine::{CashlessResult, Command, Effect, Input, Motor, Order, SlotUnits};
+use vend_core::machine::{
+    CashlessResult, Command, Effect, Input, Motor, Order, RESERVED_PER_BOOT, RESERVED_RECORDS, SlotUnits,
+};
 use vend_core::money::{Minor, Purse};
 use vend_core::record::{Body, EpochReason, Fault, ParentEpoch, UnknownPolicy};
 use vend_core::stock;
@@ -278,5 +280,29 @@ proptest! {
         numbers.sort_unstable();
         prop_assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
         prop_assert_eq!(numbers.last().copied().unwrap_or(0), bench.stored.durable.commands_through);
+    }
+
+    #[test]
+    fn a_full_journal_needs_no_more_room_than_was_reserved(
+        before in prop::collection::vec(step(), 1..40),
+        after in prop::collection::vec(step(), 1..60),
+    ) {
+        let mut bench = Bench::stocked();
+        live(&mut bench, &before);
+        let _ = bench.handle(Input::JournalRoom);
+        let effects = bench.handle(Input::JournalFull).unwrap();
+        let written = bench.journal.len();
+        bench.carry_out(effects, usize::MAX);
+        // An epoch is opened into a journal of its own, and a boot has its own reserve.
+        let after: Vec<_> = after.into_iter().filter(|s| !matches!(
+            s,
+            Step::CutAfter(..) | Step::CutAtBoot(_)
+                | Step::Input(Input::JournalRoom | Input::EpochOpened { .. })
+        )).collect();
+        live(&mut bench, &after);
+        prop_assert!(bench.journal.len() - written <= RESERVED_RECORDS);
+        let written = bench.journal.len();
+        bench.power_cut();
+        prop_assert!(bench.journal.len() - written <= RESERVED_PER_BOOT);
     }
 }

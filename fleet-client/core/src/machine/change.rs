@@ -1,5 +1,8 @@
 //! Change-making: which coins to pay from which tubes.
 
+#[cfg(test)]
+mod tests;
+
 use crate::money::{MAX_DENOMINATIONS, Minor, Pieces, Purse, put, worth};
 
 /// Most steps of one search. Largest-first finds the answer in one pass for all but contrived tubes.

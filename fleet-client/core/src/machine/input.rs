@@ -20,7 +20,8 @@ pub enum Input {
         /// Face value, minor units.
         denomination: Minor,
     },
-    /// A card or phone was presented for the selection.
+    /// A card or phone was presented for the selection. Until the server was heard in this boot, the offline budget
+    /// applies.
     PresentCard,
     /// The terminal approved.
     CashlessApproved {
@@ -108,7 +109,8 @@ pub enum Input {
     ServerContact,
     /// The server can't be reached.
     ServerLost,
-    /// The journal has room left only for what is in hand.
+    /// The journal has room left only for what is in hand ([`super::RESERVED_RECORDS`]). Not remembered over a power
+    /// cut: said again after a boot if it is still so.
     JournalFull,
     /// The journal has room again.
     JournalRoom,

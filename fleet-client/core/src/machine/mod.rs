@@ -32,7 +32,7 @@ pub use refusal::Refusal;
 pub use service::MAX_SLOTS_PER_RECORD;
 pub use state::{OutOfService, Selection, State, View};
 pub use tick::{MOTOR_TIMEOUT_MS, PAYOUT_TIMEOUT_MS};
-pub use vend::SLOT_FAULT_AFTER;
+pub use vend::{SLOT_FAULT_AFTER, SLOT_FAULT_CODE};
 
 use crate::id::{BootId, Epoch, TransactionId};
 use crate::record::ParentEpoch;

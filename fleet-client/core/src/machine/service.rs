@@ -240,9 +240,9 @@ impl Machine {
         Ok(sorted)
     }
 
-    fn mend(&mut self, turn: &mut Turn<'_>, counts: &[SlotCount], detail: &str) {
+    fn mend(&mut self, turn: &mut Turn<'_>, counts: &[SlotCount], why: &str) {
         for count in counts {
-            self.set_slot_fault(turn, count.slot, false, "SLOT_SERVICED", detail);
+            self.set_slot_fault(turn, count.slot, false, why);
         }
     }
 

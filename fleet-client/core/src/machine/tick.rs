@@ -2,8 +2,8 @@
 
 use super::configure::PROBATION_UPTIME_MS;
 use super::turn::Turn;
-use super::{Machine, Refusal, cut};
-use crate::record::{Body, Fault, VendOutcome};
+use super::{Machine, Refusal};
+use crate::record::VendOutcome;
 
 /// A motor that has not answered for so long, milliseconds, never will: the outcome is unknown.
 pub const MOTOR_TIMEOUT_MS: u64 = 60_000;
@@ -25,12 +25,7 @@ impl Machine {
             let slot = intent.slot;
             let outcome = VendOutcome::Unknown(self.unknown_policy());
             self.end_vend(turn, intent, outcome);
-            if let Some(level) = self.level_mut(slot) {
-                level.faulted = true;
-            }
-            let detail = cut("the motor never answered", 256);
-            let fault = Fault { code: "MOTOR_SILENT".into(), slot: Some(slot), detail, cleared: false };
-            turn.write(self, Body::Fault(fault));
+            self.set_slot_fault(turn, slot, true, "the motor never answered");
         }
         let timeout = self.config().map_or(DEFAULT_SELECTION_TIMEOUT_MS, |c| c.selection_timeout_ms);
         if uptime.saturating_sub(self.last_input_ms) >= timeout {

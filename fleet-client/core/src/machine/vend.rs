@@ -1,6 +1,5 @@
 //! The vend itself: intent, motor, outcome.
 
-use super::cut;
 use super::durable::{CashlessStage, VendIntent};
 use super::effect::{Display, Effect};
 use super::input::Motor;
@@ -13,6 +12,8 @@ use alloc::string::String;
 
 /// Motor failures in a row after which a slot is not sold from until somebody has looked at it.
 pub const SLOT_FAULT_AFTER: u8 = 2;
+/// Code of the fault record that says a slot is not sold from, and of the one that says it is again.
+pub const SLOT_FAULT_CODE: &str = "SLOT_OUT_OF_ORDER";
 
 impl Machine {
     /// Write before the motor: the intent is in the commit that precedes the dispense effect.
@@ -115,27 +116,20 @@ impl Machine {
             VendOutcome::Success => {
                 level.units = level.units.saturating_sub(1);
                 level.failures = 0;
-                self.set_slot_fault(turn, slot, false, "MOTOR_FAILED", "a vend succeeded");
+                self.set_slot_fault(turn, slot, false, "a vend succeeded");
             }
             VendOutcome::Unknown(_) => level.units = level.units.saturating_sub(1),
             VendOutcome::Failure => {
                 level.failures = level.failures.saturating_add(1);
                 if level.failures >= SLOT_FAULT_AFTER {
-                    self.set_slot_fault(turn, slot, true, "MOTOR_FAILED", "failed vends in a row");
+                    self.set_slot_fault(turn, slot, true, "failed vends in a row");
                 }
             }
         }
     }
 
-    /// Takes a slot out or in, and writes it down when that is news.
-    pub(super) fn set_slot_fault(
-        &mut self,
-        turn: &mut Turn<'_>,
-        slot: u16,
-        faulted: bool,
-        code: &str,
-        detail: &str,
-    ) {
+    /// Takes a slot out or in, and writes it down when that is news: one code, so that the end finds its beginning.
+    pub(super) fn set_slot_fault(&mut self, turn: &mut Turn<'_>, slot: u16, faulted: bool, why: &str) {
         let Some(level) = self.level_mut(slot) else { return };
         if level.faulted == faulted {
             return;
@@ -144,8 +138,8 @@ impl Machine {
         if !faulted {
             level.failures = 0;
         }
-        let fault =
-            Fault { code: code.into(), slot: Some(slot), detail: cut(detail, 256), cleared: !faulted };
+        let (code, detail) = (SLOT_FAULT_CODE.into(), why.into());
+        let fault = Fault { code, slot: Some(slot), detail, cleared: !faulted };
         turn.write(self, Body::Fault(fault));
     }
 
