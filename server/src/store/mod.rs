@@ -20,6 +20,7 @@ mod migrate;
 mod options;
 mod tx;
 mod value;
+mod waiting;
 
 pub use engine::Engine;
 pub use error::{Cause, StoreError, UniqueKey};
@@ -27,6 +28,7 @@ pub use migrate::SCHEMA_VERSION;
 pub use options::{StoreOptions, Target};
 pub use tx::{End, Session, Tx, TxFuture};
 pub use value::{Arg, Columns, Row, int};
+pub use waiting::{ConfigBody, Waiting};
 
 use crate::context::Context;
 use engine::Pools;

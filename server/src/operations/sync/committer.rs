@@ -198,7 +198,7 @@ impl Lane {
                         let _ = reply.send(answer);
                     }
                 }
-                Err(error) if error.is_data() && calls.len() > 1 => {
+                Err(error) if is_data(&error) && calls.len() > 1 => {
                     self.metrics.bisections.fetch_add(1, Ordering::Relaxed);
                     let mut jobs: Vec<Job> = calls
                         .into_iter()
@@ -212,9 +212,8 @@ impl Lane {
                 }
                 Err(error) => {
                     tracing::warn!(%error, calls = calls.len(), "a batch of Syncs was not committed");
-                    let error = Arc::new(error);
                     for reply in replies {
-                        let _ = reply.send(Err(error.to_api()));
+                        let _ = reply.send(Err(refusal(&error)));
                     }
                 }
             }
@@ -224,7 +223,7 @@ impl Lane {
     async fn commit(&self, calls: &[SyncCall]) -> Result<Vec<Result<Answer, ApiError>>, StoreError> {
         match self.try_commit(calls, false).await {
             // Some transaction id counts already: load which, and let the fold dead-letter it.
-            Err(StoreError::AlreadyCounted) => self.try_commit(calls, true).await,
+            Err(StoreError::UniqueCounted) => self.try_commit(calls, true).await,
             other => other,
         }
     }
@@ -236,13 +235,15 @@ impl Lane {
     ) -> Result<Vec<Result<Answer, ApiError>>, StoreError> {
         let mut attempt = 0;
         loop {
-            match self.commit_once(calls, check_counted).await {
-                Err(error) if error.is_conflict() && attempt < self.store.max_retries() => {
-                    attempt += 1;
-                    self.store.back_off(attempt, &self.context).await;
-                }
-                other => return other,
+            let error = match self.commit_once(calls, check_counted).await {
+                Ok(answers) => return Ok(answers),
+                Err(error) => error,
+            };
+            match self.store.back_off("sync", attempt, &error) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
             }
+            attempt += 1;
         }
     }
 
@@ -266,6 +267,26 @@ impl Lane {
         tx.commit().await?;
         self.metrics.records.fetch_add(writes.records.len() as u64, Ordering::Relaxed);
         Ok(answers)
+    }
+}
+
+/// A member's data made the batch fail, so a smaller batch may do.
+fn is_data(error: &StoreError) -> bool {
+    matches!(error, StoreError::Data(_) | StoreError::UniqueCounted | StoreError::Taken(_) | StoreError::Corrupt(_))
+}
+
+/// One failure, told to each caller of the batch.
+fn refusal(error: &StoreError) -> ApiError {
+    let words = error.to_string();
+    match error {
+        StoreError::Unavailable(_) => ApiError::unavailable(words),
+        StoreError::Conflict(_) => ApiError::new(Reason::LockConflict, words),
+        StoreError::UniqueCounted
+        | StoreError::Taken(_)
+        | StoreError::Data(_)
+        | StoreError::Corrupt(_)
+        | StoreError::Unsuitable(_)
+        | StoreError::Bug(_) => ApiError::internal(words),
     }
 }
 

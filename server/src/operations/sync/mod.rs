@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::domain::ids::{Incarnation, MachineId};
 use crate::domain::sync::{Answer, SyncCall};
 use crate::error::ApiError;
-use crate::store::Store;
+use crate::store::{Store, StoreError, Waiting};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use vend_core::id::ConfigId;
@@ -25,6 +25,7 @@ pub struct SyncOperation {
     store: Store,
     committer: Committer,
     context: Context,
+    incarnation: Incarnation,
     configs: Arc<Mutex<HashMap<ConfigId, Arc<ConfigBytes>>>>,
 }
 
@@ -53,27 +54,33 @@ pub struct SyncAnswer {
 }
 
 impl SyncOperation {
-    /// Over a store and a running committer.
-    #[must_use]
-    pub fn new(store: Store, committer: Committer, context: Context) -> Self {
-        Self { store, committer, context, configs: Arc::default() }
+    /// Over a store and a running committer. Reads which life of the data this is, once: a restore is done before a
+    /// server starts.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn start(store: Store, committer: Committer, context: Context) -> Result<Self, StoreError> {
+        let incarnation = store.incarnation().await?;
+        Ok(Self { store, committer, context, incarnation, configs: Arc::default() })
     }
 
     /// This life of the server's data.
-    pub async fn incarnation(&self) -> Result<Incarnation, ApiError> {
-        self.store.incarnation().await.map_err(ApiError::from)
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
     /// Folds and commits one call.
     ///
     /// # Errors
     /// OVERLOADED when the queue is full, UNAVAILABLE when the database is, MACHINE_REVOKED when the machine is gone.
-    pub async fn sync(&self, call: SyncCall, incarnation: Incarnation) -> Result<SyncAnswer, ApiError> {
+    pub async fn sync(&self, call: SyncCall) -> Result<SyncAnswer, ApiError> {
         let answer = self.committer.submit(call).await?;
         let config = match answer.config {
             Some(wanted) => Some(self.config(wanted.config).await?),
             None => None,
         };
+        let incarnation = self.incarnation;
         Ok(SyncAnswer { answer, config, incarnation, server_time_ms: self.context.now_ms() })
     }
 
@@ -95,8 +102,12 @@ impl SyncOperation {
         Ok(bytes)
     }
 
-    /// Whether something waits for a machine: what `Watch` hints at.
-    pub async fn waiting(&self, machine: MachineId) -> Result<crate::store::Waiting, ApiError> {
-        self.store.waiting(machine).await.map_err(ApiError::from)
+    /// What waits for a machine now.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn waiting(&self, machine: MachineId) -> Result<Waiting, ApiError> {
+        let found = self.store.waiting(&[machine]).await?;
+        Ok(found.first().map_or_else(Waiting::default, |(_, waiting)| *waiting))
     }
 }
