@@ -9,8 +9,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
 use super::{
-    Caller, CredentialRecord, CredentialSource, CredentialState, MachineCaller, SECRET_BYTES, SecretKey,
-    Standing, Tokens, token::unauthenticated,
+    Caller, CredentialRecord, CredentialSource, CredentialState, MAX_CREDENTIALS_ASKED, MachineCaller,
+    SECRET_BYTES, SecretKey, Standing, Tokens, token::unauthenticated,
 };
 use crate::{
     config::AuthConfig,
@@ -96,10 +96,18 @@ impl Authenticator {
         Err(unauthenticated("`authorization` takes the schemes Bearer and Machine"))
     }
 
-    /// What a credential may do now, from the cache when that is fresh; `None`: nothing any more.
-    pub async fn standing(&self, credential_id: Uuid) -> Result<Option<MachineCaller>, ApiError> {
-        let Some(record) = self.find(credential_id).await? else { return Ok(None) };
-        Ok(self.stands(&record).ok())
+    /// Those of these credentials that may do nothing any more, asked of the source and not of the cache.
+    pub async fn fallen(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, ApiError> {
+        let mut fallen = Vec::new();
+        for ids in ids.chunks(MAX_CREDENTIALS_ASKED) {
+            let records = self.source.find_credentials(ids.to_vec()).await?;
+            let stands = |id: &Uuid| records.iter().any(|r| r.credential_id == *id && self.stands(r).is_ok());
+            fallen.extend(ids.iter().copied().filter(|id| !stands(id)));
+        }
+        for id in &fallen {
+            self.forget(*id);
+        }
+        Ok(fallen)
     }
 
     /// Forgets what was looked up, so that a revocation in this process acts at once.

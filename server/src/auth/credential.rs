@@ -49,7 +49,21 @@ pub trait CredentialSource: Send + Sync + 'static {
         &self,
         credential_id: Uuid,
     ) -> BoxFuture<'_, Result<Option<CredentialRecord>, ApiError>>;
+
+    /// Those of these (at most [`MAX_CREDENTIALS_ASKED`]) that exist. A source that can asks for all in one statement.
+    fn find_credentials(&self, ids: Vec<Uuid>) -> BoxFuture<'_, Result<Vec<CredentialRecord>, ApiError>> {
+        Box::pin(async move {
+            let mut found = Vec::with_capacity(ids.len());
+            for id in ids {
+                found.extend(self.find_credential(id).await?);
+            }
+            Ok(found)
+        })
+    }
 }
+
+/// Most credentials asked for at once.
+pub const MAX_CREDENTIALS_ASKED: usize = 500;
 
 /// The key under which secrets are hashed; never leaves the server.
 #[derive(Clone)]

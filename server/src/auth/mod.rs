@@ -11,6 +11,7 @@ mod token;
 pub use authenticator::{Authenticator, CertificateIdentity};
 pub use caller::{Caller, MachineCaller, Person, Role, Scope, Standing};
 pub use credential::{
-    BoxFuture, CredentialRecord, CredentialSource, CredentialState, SECRET_BYTES, SecretKey,
+    BoxFuture, CredentialRecord, CredentialSource, CredentialState, MAX_CREDENTIALS_ASKED, SECRET_BYTES,
+    SecretKey,
 };
 pub use token::{MAX_SUBJECT_BYTES, MAX_TTL_S, Tokens};
