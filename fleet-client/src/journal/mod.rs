@@ -1,6 +1,6 @@
 //! The journal: what a machine can't afford to forget, on a medium that may lose power between any two writes.
 //!
-//! [`Journal`] is a seam a firmware author may implement for other storage; `sqlite::SqliteJournal` is the one that
+//! [`Journal`] is a seam a firmware author may implement for other storage; [`sqlite::SqliteJournal`] is the one that
 //! ships. It is synchronous, and one thread owns it.
 //!
 //! How a machine starts: open the journal, read [`Journal::recovered`], boot the machine with
@@ -15,7 +15,13 @@
 //! **Architecture Invariant**: generated contract types don't appear here; bodies are the codec's (`vendfleet-wire`).
 
 mod error;
+pub mod export;
+mod lock;
+mod salvage;
+pub mod sqlite;
 mod types;
+pub mod verify;
+mod wal;
 
 pub use error::{JournalError, Result};
 pub use types::{

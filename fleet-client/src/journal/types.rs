@@ -26,12 +26,11 @@ pub struct Recovered {
 }
 
 /// What became of a damaged journal.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct SalvageReport {
     /// What was found wrong, first finding.
     pub damage: String,
-    /// Name of the file set aside, in the journal's directory; empty when the file itself is sound and only its write-ahead
-    /// log ended in doubt.
+    /// Name of the file set aside, in the journal's directory; its log lies beside it as `-wal`.
     pub set_aside: String,
     /// Records kept under their own names: the unbroken chain from the oldest held.
     pub kept: u64,

@@ -1,0 +1,129 @@
+//! Reads SQLite's write-ahead log without SQLite, to see what SQLite does not say: recovery stops at the first frame
+//! whose checksum fails and takes everything after it for leftovers. A single flipped bit so loses every later commit,
+//! and `integrity_check` says ok.
+//!
+//! Frames of this log's generation (same salts) behind such a frame tell the difference. At most one transaction can
+//! have been unsynced when the power went; so if more than one lies there, or the log's own header fails (it is synced
+//! before the first frame), the log is damaged. If just one lies there, it was torn by the cut or hit later: nobody can
+//! say which, so the number it may have used is not used again.
+//!
+//! Format: <https://www.sqlite.org/fileformat2.html#walformat>.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+const HEADER_BYTES: usize = 32;
+const FRAME_HEADER_BYTES: usize = 24;
+/// A frame whose salts differ in no more bits than this was hit, not left over: leftover salts are random.
+const MOST_FLIPPED_SALT_BITS: u32 = 4;
+
+/// How a log ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::journal) enum Tail {
+    /// At its last commit, or in a transaction that was never finished.
+    Clean,
+    /// In one transaction that does not check: torn by a cut, or hit in its last commit.
+    Torn,
+    /// Before commits that had been synced.
+    Damaged,
+}
+
+/// One frame of this log's generation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::journal) struct Frame {
+    /// Page it holds, if its header can be believed.
+    pub(in crate::journal) page: u32,
+    /// Where its page's bytes begin in the log.
+    pub(in crate::journal) offset: u64,
+}
+
+/// A log as it lies on the medium.
+pub(in crate::journal) struct Log {
+    pub(in crate::journal) tail: Tail,
+    pub(in crate::journal) frames: Vec<Frame>,
+}
+
+/// Reads a log; a missing one is clean and empty.
+pub(in crate::journal) fn inspect(path: &Path, page_bytes: usize) -> io::Result<Log> {
+    let mut log = Log { tail: Tail::Clean, frames: Vec::new() };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(log),
+        Err(error) => return Err(error),
+    };
+    let length = file.metadata()?.len();
+    let frame_bytes = FRAME_HEADER_BYTES + page_bytes;
+    let mut reader = BufReader::with_capacity(64 * 1024, file);
+    let mut header = [0u8; HEADER_BYTES];
+    if length < (HEADER_BYTES + frame_bytes) as u64 || !read_whole(&mut reader, &mut header)? {
+        return Ok(log);
+    }
+    let magic = word(&header, 0);
+    let big_endian = magic & 1 == 1;
+    let mut sum = checksum(big_endian, (0, 0), &header[..24]);
+    let header_holds = magic & !1 == 0x377f_0682
+        && word(&header, 8) as usize == page_bytes
+        && sum == (word(&header, 24), word(&header, 28));
+
+    let mut salts = header_holds.then(|| (word(&header, 16), word(&header, 20)));
+    let mut chained = header_holds;
+    // Frames and commits of this generation behind the last commit that checks.
+    let (mut behind, mut commits_behind, mut after_commit) = (0u64, 0u64, false);
+    let mut frame = vec![0u8; frame_bytes];
+    let mut offset = HEADER_BYTES as u64;
+    while read_whole(&mut reader, &mut frame)? {
+        let (head, page) = frame.split_at(FRAME_HEADER_BYTES);
+        let found = (word(head, 8), word(head, 12));
+        let salts = *salts.get_or_insert(found);
+        let flipped = (found.0 ^ salts.0).count_ones() + (found.1 ^ salts.1).count_ones();
+        if flipped <= MOST_FLIPPED_SALT_BITS {
+            log.frames.push(Frame { page: word(head, 0), offset: offset + FRAME_HEADER_BYTES as u64 });
+            let commit = word(head, 4) != 0;
+            if chained {
+                sum = checksum(big_endian, checksum(big_endian, sum, &head[..8]), page);
+                chained = flipped == 0 && sum == (word(head, 16), word(head, 20));
+            }
+            if !chained {
+                after_commit |= commits_behind > 0;
+                behind += 1;
+                commits_behind += u64::from(commit);
+            }
+        } else {
+            chained = false;
+        }
+        offset += frame_bytes as u64;
+    }
+    log.tail = match (header_holds, behind) {
+        (true, 0) => Tail::Clean,
+        (true, _) if !after_commit => Tail::Torn,
+        _ => Tail::Damaged,
+    };
+    Ok(log)
+}
+
+fn read_whole(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+    match reader.read_exact(buffer) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|w| w.try_into().ok()).map_or(0, u32::from_be_bytes)
+}
+
+fn checksum(big_endian: bool, mut sum: (u32, u32), bytes: &[u8]) -> (u32, u32) {
+    let (pairs, _) = bytes.as_chunks::<8>();
+    for &[a, b, c, d, e, f, g, h] in pairs {
+        let (x, y) = if big_endian {
+            (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
+        } else {
+            (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
+        };
+        sum.0 = sum.0.wrapping_add(x).wrapping_add(sum.1);
+        sum.1 = sum.1.wrapping_add(y).wrapping_add(sum.0);
+    }
+    sum
+}
