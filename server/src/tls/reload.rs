@@ -25,14 +25,14 @@ pub struct ServerTls {
     key: PathBuf,
     client_ca: PathBuf,
     /// Set while the certificate is the development CA's, which is renewed here.
-    development: Option<(Authority, Vec<String>)>,
+    development: Option<(Arc<Authority>, Vec<String>)>,
     current: RwLock<Arc<ServerConfig>>,
     seen: RwLock<[Option<SystemTime>; 3]>,
 }
 
 impl ServerTls {
     /// Reads certificate, key and client CA; makes the development certificate when none is configured.
-    pub fn open(config: &TlsConfig, dir: &DataDir, authority: Authority) -> Result<Self, TlsError> {
+    pub fn open(config: &TlsConfig, dir: &DataDir, authority: Arc<Authority>) -> Result<Self, TlsError> {
         let or = |configured: &str, name: &str| {
             if configured.is_empty() { dir.path(name) } else { PathBuf::from(configured) }
         };

@@ -84,8 +84,7 @@ impl Shell {
     /// Takes one call through all steps. Never fails: a refusal is an answer.
     pub async fn handle(self: Arc<Self>, routes: Routes, request: Request<Body>) -> Response<Body> {
         let started = self.context.elapsed();
-        let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let trace = Trace::take(text("x-trace-id"), text("traceparent"), &self.context);
+        let trace = taken_trace(request.headers(), &self.context);
         let known = calls::find(request.uri().path());
         let method = known.map_or("unknown", |call| call.path);
         let span = tracing::info_span!("call", trace_id = %trace.id, method, caller = tracing::field::Empty);
@@ -214,6 +213,11 @@ impl Shell {
         tracing::debug!(code, took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "call answered");
         response
     }
+}
+
+fn taken_trace(headers: &HeaderMap, context: &Context) -> Trace {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    Trace::take(text("x-trace-id"), text("traceparent"), context)
 }
 
 /// A place under a load limit, given back when dropped.

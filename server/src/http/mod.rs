@@ -1,0 +1,57 @@
+//! `/healthz` and `/metrics` on a plain HTTP address of their own: for the orchestrator and Prometheus, not for the world.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::health::{Health, PartStatus};
+
+#[derive(Clone)]
+struct Shown {
+    health: Arc<Health>,
+    registry: Arc<Registry>,
+}
+
+/// Serves both paths until cancelled.
+pub async fn serve(
+    listener: TcpListener,
+    health: Arc<Health>,
+    registry: Arc<Registry>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let shown = Shown { health, registry };
+    let router =
+        Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics)).with_state(shown);
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+/// 200 while the server works (also degraded), 503 while it does not.
+async fn healthz(State(shown): State<Shown>) -> Response {
+    let report = shown.health.report();
+    let code =
+        if report.status == PartStatus::Down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    match serde_json::to_string(&report) {
+        Ok(json) => (code, [(CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn metrics(State(shown): State<Shown>) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &shown.registry) {
+        Ok(()) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

@@ -1,0 +1,123 @@
+//! Serving connections: HTTP/2 (and HTTP/1.1 for gRPC-Web) with every limit set, and an orderly end.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{body::Body, service::Routes};
+use tonic_web::GrpcWebLayer;
+use tower::{Layer as _, service_fn};
+
+use super::cors::Cors;
+use crate::{
+    config::{LimitsConfig, WebConfig},
+    grpc::layers::Shell,
+    tls::{Listener, PeerInfo, Stream},
+};
+
+/// Most streams that a peer may have reset while they wait to be taken (rapid reset, CVE-2023-44487).
+const MAX_PENDING_RESETS: usize = 20;
+/// Most streams that this end may have reset for protocol errors before the connection is closed.
+const MAX_LOCAL_ERROR_RESETS: usize = 1_024;
+/// Longest time an HTTP/1.1 peer may take for its headers.
+const HTTP1_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What every connection is served with.
+#[derive(Clone)]
+pub(super) struct Serving {
+    pub(super) shell: Arc<Shell>,
+    pub(super) routes: Routes,
+    pub(super) web: WebConfig,
+    pub(super) cors: Arc<Cors>,
+    pub(super) builder: Builder<TokioExecutor>,
+}
+
+/// Every limit that hyper and h2 have is set here: what is left unset is, for some of them, no limit.
+pub(super) fn builder(limits: &LimitsConfig, web: &WebConfig) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    if !web.grpc_web {
+        builder = builder.http2_only();
+    }
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_streams_per_connection)
+        .max_header_list_size(limits.header_list_bytes)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_LOCAL_ERROR_RESETS)
+        .keep_alive_interval(Duration::from_millis(limits.keepalive_interval_ms))
+        .keep_alive_timeout(Duration::from_millis(limits.keepalive_timeout_ms));
+    let http1_buffer = usize::try_from(limits.header_list_bytes).unwrap_or(usize::MAX).max(8_192);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HTTP1_HEADER_TIMEOUT)
+        .max_buf_size(http1_buffer);
+    builder
+}
+
+/// Takes connections until `stop`, then tells the open ones to finish (GOAWAY). The tracker knows when all are gone.
+pub(super) async fn accept(
+    listener: Listener,
+    serving: Serving,
+    connections: TaskTracker,
+    stop: CancellationToken,
+    kill: CancellationToken,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (serving, stop, kill) = (serving.clone(), stop.clone(), kill.clone());
+        connections.spawn(async move {
+            let (stream, peer) = tokio::select! {
+                () = stop.cancelled() => return,
+                shaken = accepted.handshake() => match shaken {
+                    Ok(shaken) => shaken,
+                    Err(cause) => return tracing::debug!(%cause, "TLS handshake failed"),
+                },
+            };
+            tokio::select! {
+                () = kill.cancelled() => tracing::debug!(peer = %peer.address, "connection cut at the end of the drain"),
+                () = serve_one(stream, peer, serving, stop) => {}
+            }
+        });
+    }
+}
+
+async fn serve_one(stream: Stream, peer: PeerInfo, serving: Serving, stop: CancellationToken) {
+    let Serving { shell, routes, web, cors, builder } = serving;
+    let call = service_fn(move |mut request: Request<Body>| {
+        let (shell, routes) = (shell.clone(), routes.clone());
+        async move {
+            request.extensions_mut().insert(peer);
+            Ok::<_, Infallible>(shell.handle(routes, request).await)
+        }
+    });
+    let call = tower::util::BoxCloneService::new(call);
+    let translated = web.grpc_web.then(|| GrpcWebLayer::new().layer(call.clone()));
+    let entry = service_fn(move |request: Request<Incoming>| {
+        let request = request.map(Body::new);
+        let (cors, call, translated) = (cors.clone(), call.clone(), translated.clone());
+        async move { cors.answer(request, call, translated).await }
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(entry));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(cause) = ended {
+        tracing::debug!(peer = %peer.address, %cause, "connection ended");
+    }
+}

@@ -1,0 +1,291 @@
+//! The composition root: builds everything from the config, serves it, and brings it down in order.
+
+mod connections;
+mod cors;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use prometheus_client::registry::Registry;
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::service::{Routes, RoutesBuilder};
+
+use crate::{
+    auth::{Authenticator, CredentialSource, SecretKey, Tokens},
+    config::Config,
+    context::Context,
+    data_dir::{DataDir, DataDirError, DataDirLock},
+    grpc::layers::{LiveStreams, Shell, end_fallen_streams},
+    health::{DatabaseProbe, Health, PartStatus, probe_database},
+    http,
+    metrics::Metrics,
+    tls::{Authority, Listener, ServerTls, TlsError, watch_files},
+};
+
+/// How often the credentials of open streams are checked.
+const LIVE_STREAM_CHECK: Duration = Duration::from_secs(3);
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An address can't be listened on.
+    #[error("`{key}` {address}: {cause}")]
+    Listen {
+        /// The config key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// A config value that only shows itself at start.
+    #[error("`{key}`: {cause}")]
+    Config {
+        /// The config key.
+        key: &'static str,
+        /// What is wrong.
+        cause: String,
+    },
+    /// The services can't be built: the database, most often.
+    #[error("{0}")]
+    Services(String),
+}
+
+/// What services are built with.
+#[derive(Debug, Clone)]
+pub struct Toolbox {
+    /// The effective config.
+    pub config: Config,
+    /// Time, ids, randomness.
+    pub context: Context,
+    /// The data directory, locked.
+    pub data_dir: DataDir,
+    /// The key under which machine secrets and claim tokens are hashed.
+    pub secret_key: SecretKey,
+    /// The CA that signs machines' certificates.
+    pub authority: Arc<Authority>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Cancelled when the server begins to drain: workers stop taking new work.
+    pub drain: CancellationToken,
+    /// Workers to be waited for at the end.
+    pub workers: TaskTracker,
+}
+
+/// What is served.
+pub struct Parts {
+    /// The services of the contract that do their work here; each with its message limit set.
+    pub routes: RoutesBuilder,
+    /// Their full names.
+    pub serving: Vec<&'static str>,
+    /// Where machine credentials are looked up.
+    pub credentials: Arc<dyn CredentialSource>,
+    /// What is asked whether the database answers.
+    pub probe: Arc<dyn DatabaseProbe>,
+}
+
+/// A server that runs. Dropping it leaves it running; [`Running::stop`] ends it.
+pub struct Running {
+    /// Where gRPC listens, with the real port.
+    pub grpc_address: SocketAddr,
+    /// Where `/healthz` and `/metrics` listen, with the real port.
+    pub http_address: SocketAddr,
+    /// The CA that signed the server's certificate, when that is the development CA; for clients to trust.
+    pub ca_file: Option<PathBuf>,
+    /// Makes tokens for people.
+    pub tokens: Tokens,
+    /// Told by SIGHUP: look at the certificates at once.
+    pub reload: Arc<Notify>,
+    /// Ends the streams of a credential at once.
+    pub live_streams: Arc<LiveStreams>,
+    health: Arc<Health>,
+    /// The order of the end, see [`Running::stop`].
+    stop_accepting: CancellationToken,
+    drain: CancellationToken,
+    stop_background: CancellationToken,
+    kill: CancellationToken,
+    connections: TaskTracker,
+    workers: TaskTracker,
+    accepting: JoinHandle<()>,
+    background: TaskTracker,
+    drain_for: Duration,
+    _lock: DataDirLock,
+}
+
+/// Builds everything around the services that `build` makes, and starts it.
+pub async fn start_with<F, Fut>(config: Config, context: Context, build: F) -> Result<Running, ServeError>
+where
+    F: FnOnce(Toolbox) -> Fut,
+    Fut: Future<Output = Result<Parts, ServeError>>,
+{
+    let data_dir = DataDir::open(&config.server.data_dir)?;
+    let lock = data_dir.lock()?;
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    let tokens = || Tokens::open(&config.auth, context.clone(), &data_dir);
+    let secret_key = secret_key(&data_dir, &context)?;
+    let authority = Arc::new(Authority::open(&data_dir, context.clone())?);
+    let tls = match config.tls.enabled {
+        true => Some(Arc::new(ServerTls::open(&config.tls, &data_dir, authority.clone())?)),
+        false => None,
+    };
+    let cors = cors::Cors::new(&config.web.allowed_origins)
+        .map_err(|cause| ServeError::Config { key: "web.allowed_origins", cause: cause.to_string() })?;
+    let (drain, workers) = (CancellationToken::new(), TaskTracker::new());
+
+    let parts = build(Toolbox {
+        config: config.clone(),
+        context: context.clone(),
+        data_dir: data_dir.clone(),
+        secret_key: secret_key.clone(),
+        authority,
+        metrics: metrics.clone(),
+        drain: drain.clone(),
+        workers: workers.clone(),
+    })
+    .await?;
+
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let health = Arc::new(Health::new(reporter, parts.serving).await);
+    let mut routes = parts.routes;
+    routes.add_service(health_service);
+    if config.web.reflection {
+        routes.add_service(reflection()?);
+    }
+    let authenticator =
+        Authenticator::new(&config.auth, context.clone(), tokens()?, secret_key, parts.credentials);
+    let authenticator = Arc::new(authenticator);
+    let shell =
+        Shell::new(context.clone(), authenticator.clone(), &config.limits, metrics.clone(), drain.clone());
+    let shell = Arc::new(shell);
+
+    let listen = |key, address| move |cause| ServeError::Listen { key, address, cause };
+    let address = config.server.listen;
+    let listener = Listener::bind(address, tls.clone(), &config.tls, &config.limits, metrics.clone());
+    let listener = listener.await.map_err(listen("server.listen", address))?;
+    let grpc_address = listener.local_address().map_err(listen("server.listen", address))?;
+    let address = config.server.http_listen;
+    let http_listener = TcpListener::bind(address).await.map_err(listen("server.http_listen", address))?;
+    let http_address = http_listener.local_addr().map_err(listen("server.http_listen", address))?;
+
+    let (stop_accepting, stop_background, kill) =
+        (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let (background, connections, reload) = (TaskTracker::new(), TaskTracker::new(), Arc::new(Notify::new()));
+    background.spawn(probe_database(
+        parts.probe,
+        config.health.clone(),
+        health.clone(),
+        metrics,
+        stop_background.clone(),
+    ));
+    background.spawn(end_fallen_streams(
+        shell.live().clone(),
+        authenticator,
+        LIVE_STREAM_CHECK,
+        stop_background.clone(),
+    ));
+    if let Some(tls) = tls {
+        let poll = Duration::from_millis(config.tls.reload_poll_ms);
+        background.spawn(watch_files(tls, poll, reload.clone(), stop_background.clone()));
+    }
+    let (shown, stop) = (health.clone(), stop_background.clone());
+    background.spawn(async move {
+        if let Err(cause) = http::serve(http_listener, shown, Arc::new(registry), stop).await {
+            tracing::error!(%cause, "the HTTP listener failed");
+        }
+    });
+    let live_streams = shell.live().clone();
+    let serving = connections::Serving {
+        shell,
+        routes: Routes::from(routes.routes().into_axum_router()).prepare(),
+        builder: connections::builder(&config.limits, &config.web),
+        web: config.web.clone(),
+        cors: Arc::new(cors),
+    };
+    let accepting =
+        connections::accept(listener, serving, connections.clone(), stop_accepting.clone(), kill.clone());
+    let development = config.tls.enabled && config.tls.cert_file.is_empty();
+    Ok(Running {
+        grpc_address,
+        http_address,
+        ca_file: development.then(|| data_dir.path("tls/ca.pem")),
+        tokens: tokens()?,
+        reload,
+        live_streams,
+        health,
+        stop_accepting,
+        drain,
+        stop_background,
+        kill,
+        connections,
+        workers,
+        accepting: tokio::spawn(accepting),
+        background,
+        drain_for: Duration::from_millis(config.server.drain_ms),
+        _lock: lock,
+    })
+}
+
+impl Running {
+    /// Health as `/healthz` shows it.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Drains and ends: health says NOT_SERVING, streams end, no connection is taken, calls in flight finish, workers
+    /// finish; whatever is left after `server.drain_ms` is cut. Answers whether everything ended in time.
+    pub async fn stop(self) -> bool {
+        self.health.set("drain", PartStatus::Down, "draining").await;
+        self.drain.cancel();
+        self.stop_accepting.cancel();
+        self.connections.close();
+        self.workers.close();
+        let ended = async {
+            let _ = self.accepting.await;
+            self.connections.wait().await;
+            self.workers.wait().await;
+        };
+        let in_time = tokio::time::timeout(self.drain_for, ended).await.is_ok();
+        if !in_time {
+            tracing::warn!(
+                connections = self.connections.len(),
+                workers = self.workers.len(),
+                "drain time is over"
+            );
+        }
+        self.kill.cancel();
+        self.stop_background.cancel();
+        self.background.close();
+        // Background tasks only wait for time and probes; a second is plenty, and nothing of theirs is worth more.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.background.wait()).await;
+        in_time
+    }
+}
+
+fn secret_key(dir: &DataDir, context: &Context) -> Result<SecretKey, DataDirError> {
+    const FILE: &str = "keys/credential-hmac.hex";
+    let text = dir.secret(FILE, || hex::encode(context.random_bytes::<32>()).into_bytes())?;
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text.trim_ascii(), &mut bytes).map_err(|_| DataDirError::Damaged {
+        path: dir.path(FILE),
+        rule: "must be 64 hex digits".to_owned(),
+    })?;
+    Ok(SecretKey::new(bytes))
+}
+
+fn reflection() -> Result<
+    tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>,
+    ServeError,
+> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(vendfleet_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(|cause| ServeError::Services(format!("reflection: {cause}")))
+}
