@@ -1,9 +1,8 @@
 //! Lifetime and since-reset totals, after EVA-DTS (VA1/VA2, CA2/CA3/CA4, DA2, VA3): the machine's own checksum.
 //!
-//! [`advance`] is the one definition of what a record does to them. The machine counts with it and the server checks
-//! with it, so for every record that carries totals: `lifetime_after(n) == advance(lifetime_after(n - 1), body n)`,
-//! with the records in between that carry none advanced over as well. An epoch starts from what its first record
-//! (a boot) carries.
+//! [`apply`] is the one definition of what a record does to them. The machine counts with it and the server checks
+//! with it: `lifetime_after(n) == apply(lifetime_after(n - 1), body n)`; a record that carries no totals changes none.
+//! An epoch starts from what its first record (a boot) carries.
 //!
 //! | record | changes |
 //! |---|---|
@@ -12,6 +11,7 @@
 //! | vend, unknown | `unknown_vends` |
 //! | vend, any outcome | `cash_in` + `cash_in_minor`, `cash_out` + `payout_intent_minor`, `owed` + `owed_minor` |
 //! | cash in | `cash_in` + `inserted_minor`, `cash_out` + (`inserted_minor` - `amount_minor`) |
+//! | cash in, both amounts zero | a new currency begins: all monetary totals restart at zero, counts go on |
 //! | settlement `Owed` | the amount was booked as paid and was not: `cash_out` - amount, `owed` + amount |
 //! | settlement `PaidOut` | the amount was owed and is paid: `cash_out` + amount, `owed` - amount |
 //! | settlement, other | nothing: an unknown payout stays booked as paid; cashless money is not cash |
@@ -19,8 +19,8 @@
 //! | cash collected | `cash_collected` + `box_minor` + `tubes_minor`; since-reset totals restart after it |
 //! | boot, audit, fault, config verdict, command result | nothing |
 //!
-//! A record in another currency than the one before restarts the monetary totals first; counts go on. A machine that
-//! changes its currency writes an empty cash-in record in the new one, so the restart has a place in the journal.
+//! A machine that changes its currency writes that empty cash-in record, in the new currency: the restart has a place in
+//! the journal, and can be followed without knowing what the currency was before.
 
 use crate::money::{Currency, Minor, worth};
 use crate::record::{Body, CashIn, Payment, Settled, Settlement, Vend, VendOutcome};
@@ -111,25 +111,18 @@ pub fn currency_of(body: &Body) -> Option<Currency> {
     }
 }
 
-/// Carries totals over one record, in whatever currency it is. Start with the currency of the record before, or
-/// [`Currency::NONE`].
+/// Carries totals over one record, and the currency they are in with them as far as records name it.
 pub fn advance(currency: &mut Currency, totals: &mut Totals, body: &Body) {
-    if let Some(named) = currency_of(body)
-        && named != *currency
-    {
-        if *currency != Currency::NONE {
-            totals.restart_money();
-        }
-        *currency = named;
-    }
+    *currency = currency_of(body).unwrap_or(*currency);
     apply(totals, body);
 }
 
-/// Carries totals over one record in their own currency. All sums saturate. See the module's table.
+/// Carries totals over one record. All sums saturate. See the module's table.
 pub fn apply(totals: &mut Totals, body: &Body) {
     match body {
         Body::Vend(v) => apply_vend(totals, v),
         Body::Settlement(s) => apply_settlement(totals, s),
+        Body::CashIn(CashIn { amount_minor: 0, inserted_minor: 0, .. }) => totals.restart_money(),
         Body::CashIn(CashIn { amount_minor, inserted_minor, .. }) => {
             add(&mut totals.cash_in_minor, *inserted_minor);
             add(&mut totals.cash_out_minor, inserted_minor.saturating_sub(*amount_minor));

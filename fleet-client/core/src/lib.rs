@@ -3,7 +3,7 @@
 //! [`machine::Machine::handle`] takes one [`machine::Input`] and answers with [`machine::Effect`]s, in order, or with a
 //! [`machine::Refusal`] that changed nothing. At power-up [`machine::Machine::boot`] rebuilds the machine from what the
 //! last commit stored. The same vocabulary serves the server: [`stock::fold`] derives slot levels from records and
-//! [`counters::advance`] derives totals, with the code the machine counts with.
+//! [`counters::apply`] derives totals, with the code the machine counts with.
 //!
 //! # What the caller must do
 //!

@@ -156,6 +156,21 @@ fn another_currency_is_refused_while_money_is_inside() {
 }
 
 #[test]
+fn a_config_that_waited_is_checked_again_before_it_is_applied() {
+    let mut bench = Bench::factory();
+    bench.ok(offer(1, config(1)));
+    bench.ok(Input::Refill { slots: vec![SlotUnits { slot: 1, units: 1 }], tubes: purse(&[]) });
+    bench.select(1);
+    let mut dollars = config(2);
+    dollars.currency = currency("USD");
+    bench.ok(offer(2, dollars));
+    bench.coin(100);
+    bench.motor(Motor::Success);
+    assert_eq!(verdicts(&bench)[1].refusals[0].reason, "OTHER_CURRENCY_WITH_CASH_INSIDE");
+    assert_eq!((bench.machine.durable().applied_number, bench.machine.durable().rejected_number), (1, 2));
+}
+
+#[test]
 fn a_config_under_which_vends_keep_failing_is_gone_back_from() {
     let mut bench = Bench::stocked();
     bench.ok(offer(2, dearer(2)));

@@ -179,8 +179,8 @@ impl Machine {
         if before == currency {
             return;
         }
+        self.durable.counters.currency = currency;
         if before == Currency::NONE {
-            self.durable.counters.currency = currency;
             return;
         }
         self.durable.kept_minor = 0;

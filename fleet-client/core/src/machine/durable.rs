@@ -23,7 +23,7 @@ pub struct Stored {
 /// What the machine must remember; small, because each commit writes it anew. `Default` is a machine from the factory.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Durable {
-    /// Lifetime and since-reset totals; always the fold of [`crate::counters::apply`] over the records written.
+    /// Lifetime and since-reset totals: the fold of [`crate::counters::apply`] over the records written.
     pub counters: Counters,
     /// One level per slot of the config in force, rising by slot number, at most 256.
     pub slots: Vec<SlotLevel>,

@@ -46,9 +46,8 @@ impl<'t> Turn<'t> {
     /// Writes a record and counts it.
     pub(super) fn write(&mut self, machine: &mut Machine, body: Body) {
         let counters = &mut machine.durable.counters;
-        let mut currency = counters.currency;
-        counters::advance(&mut currency, &mut counters.lifetime, &body);
-        counters::advance(&mut counters.currency, &mut counters.since_reset, &body);
+        counters::apply(&mut counters.lifetime, &body);
+        counters::apply(&mut counters.since_reset, &body);
         if body.kind() == Kind::CashCollected {
             counters.since_reset = Totals::default();
         }

@@ -70,7 +70,6 @@ pub struct Bench {
     pub now: Now,
     dispensed: BTreeSet<TransactionId>,
     paid: BTreeSet<(TransactionId, usize)>,
-    currency: Currency,
     lifetime: counters::Totals,
     next_id: u128,
     boots: u8,
@@ -88,7 +87,6 @@ impl Bench {
             now: Now { uptime_ms: 0, wall_ms: 1_700_000_000_000, clock: ClockQuality::Synced },
             dispensed: BTreeSet::new(),
             paid: BTreeSet::new(),
-            currency: Currency::NONE,
             lifetime: counters::Totals::default(),
             next_id: 1,
             boots: 0,
@@ -163,7 +161,7 @@ impl Bench {
 
     fn commit(&mut self, commit: &Commit) {
         for record in &commit.records {
-            counters::advance(&mut self.currency, &mut self.lifetime, &record.body);
+            counters::apply(&mut self.lifetime, &record.body);
             if let Some(after) = &record.lifetime_after {
                 assert_eq!(*after, self.lifetime, "counters are a checksum: {record:?}");
             }
