@@ -238,7 +238,7 @@ pub enum Settled {
     CashlessUnknown,
 }
 
-/// Cash that came in outside a sale.
+/// Cash that came in outside a sale. With both amounts zero: a new currency begins, and the monetary totals restart.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CashIn {
     /// Its own id, UUIDv7.
