@@ -4,7 +4,7 @@
 //! [`Context::manual`], whose clock moves only when told, or [`Context::seeded`], whose clock runs but whose ids and
 //! jitter come from a seed.
 
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+#![allow(clippy::disallowed_methods, reason = "the one home of time, ids and randomness in this crate")]
 
 use rand::rngs::SysRng;
 use rand::{Rng, RngExt, SeedableRng, TryRng};

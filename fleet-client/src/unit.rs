@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
+use vend_core::config::Config;
 use vend_core::id::Epoch;
 use vend_core::machine::{Durable, Input, View};
 
@@ -56,11 +57,20 @@ pub struct Snapshot {
     pub view: View,
     /// What the machine remembers.
     pub durable: Durable,
+    /// The config in force.
+    pub config: Option<Arc<Config>>,
 }
 
 impl Snapshot {
-    fn of(device: &Device) -> Self {
+    /// `known` is the config of the snapshot before: it is big, and seldom another.
+    fn of(device: &Device, known: Option<&Arc<Config>>) -> Self {
+        let current = device.machine().configs().current.as_ref().map(|a| &a.config);
+        let config = current.map(|current| match known {
+            Some(known) if known.id == current.id => Arc::clone(known),
+            _ => Arc::new(current.clone()),
+        });
         Self {
+            config,
             epoch: device.epoch(),
             last_seq: device.last_seq(),
             view: device.machine().view(),
@@ -126,6 +136,8 @@ pub struct Unit {
     status: watch::Receiver<SyncStatus>,
     journal: SharedJournal,
     tasks: JoinSet<Result<(), UnitError>>,
+    /// Kept while there is no agent to hold it, so that who waits on the status waits.
+    _no_agent: Option<watch::Sender<SyncStatus>>,
 }
 
 impl Unit {
@@ -149,9 +161,10 @@ impl Unit {
         let (inbox, messages) = mpsc::channel(INBOX);
         let (ask, asked) = mpsc::channel(ASKS);
         let (status_told, status) = watch::channel(SyncStatus::default());
-        let (told, snapshot) = watch::channel(Snapshot::of(&device));
+        let (told, snapshot) = watch::channel(Snapshot::of(&device, None));
         let mut tasks = JoinSet::new();
         tasks.spawn(run_device(device, observer, messages, told));
+        let mut no_agent = None;
         if let Some(uplink) = uplink {
             let agent = Agent {
                 context,
@@ -166,8 +179,10 @@ impl Unit {
                 status: status_told,
             };
             tasks.spawn(async move { Ok(agent.run().await?) });
+        } else {
+            no_agent = Some(status_told);
         }
-        Ok(Self { inbox, ask, snapshot, status, journal, tasks })
+        Ok(Self { inbox, ask, snapshot, status, journal, tasks, _no_agent: no_agent })
     }
 
     /// Gives the machine an input and waits for what came of it; `None` when the device has ended.
@@ -215,11 +230,16 @@ impl Unit {
 
     /// Waits for the unit to end by itself, which a machine does only when its journal must be opened again.
     pub async fn ended(&mut self) -> UnitError {
-        match self.tasks.join_next().await {
-            Some(Ok(Err(error))) => error,
-            Some(Ok(Ok(()))) | None => UnitError::Agent(AgentError::DeviceGone),
-            Some(Err(_)) => UnitError::Panicked,
+        let mut why = UnitError::Agent(AgentError::DeviceGone);
+        // An agent that only lost its device says nothing; the device knows why.
+        while let (UnitError::Agent(AgentError::DeviceGone), Some(end)) = (&why, self.tasks.join_next().await) {
+            match end {
+                Ok(Err(error)) => why = error,
+                Ok(Ok(())) => {}
+                Err(_) => why = UnitError::Panicked,
+            }
         }
+        why
     }
 
     /// Ends the unit and waits until its journal is closed, which takes as long as the blocking call under way. Whoever
@@ -255,7 +275,7 @@ async fn run_device(
         let (back, eyes, outcome) = turn.await.map_err(|_| UnitError::Panicked)?;
         (device, observer) = (back, eyes);
         let answer = outcome?;
-        let now = Snapshot::of(&device);
+        let now = Snapshot::of(&device, told.borrow().config.as_ref());
         told.send_if_modified(|known| {
             let changed = *known != now;
             if changed {

@@ -13,8 +13,8 @@ use std::time::Duration;
 use vend_core::id::TransactionId;
 use vend_core::money::{Minor, Pieces, Purse};
 
-/// How the simulated mechanics behave.
-#[derive(Clone, Copy, PartialEq, Debug)]
+/// How the simulated mechanics behave. By default they are perfect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Behaviour {
     /// Slots this cabinet has: 1 to this number; zero: any.
     pub slots: u16,
@@ -26,12 +26,6 @@ pub struct Behaviour {
     pub declines_one_in: u32,
     /// How long a turn of a motor takes, milliseconds.
     pub motor_ms: u64,
-}
-
-impl Default for Behaviour {
-    fn default() -> Self {
-        Self { slots: 0, motor_fails_one_in: 0, coin_jam_one_in: 0, declines_one_in: 0, motor_ms: 0 }
-    }
 }
 
 /// Everything the mechanics did, as somebody standing beside the cabinet would have seen it. Shared by clones, so it

@@ -40,7 +40,7 @@ pub(super) fn enroll_down(answer: v1::EnrollResponse) -> Result<Enrolled, CallEr
 }
 
 pub(super) fn sync_up(call: SyncCall) -> v1::SyncRequest {
-    let (slots, applied_config, commands_done_through) = call.state.map_or((None, None, 0), state_up);
+    let (slots, applied_config, commands_done_through) = call.state.as_ref().map_or((None, None, 0), state_up);
     v1::SyncRequest {
         epoch: call.epoch.0.to_vec(),
         oldest_seq: call.oldest_seq,
@@ -70,7 +70,7 @@ fn record_up(record: RawRecord) -> v1::Record {
     }
 }
 
-fn state_up(state: ReportedState) -> (Option<v1::ReportedSlots>, Option<v1::AppliedConfig>, u64) {
+fn state_up(state: &ReportedState) -> (Option<v1::ReportedSlots>, Option<v1::AppliedConfig>, u64) {
     let slots = state.slots.iter().map(|s| v1::ReportedSlot {
         slot: u32::from(s.slot),
         product_id: s.product.0.to_vec(),
@@ -143,7 +143,7 @@ pub(super) fn sync_down(answer: v1::SyncResponse) -> Result<SyncAnswer, CallErro
         config: answer.config.map(|c| OfferedConfig { number: c.number, sha256: c.sha256, bytes: c.config }),
         commands,
         unreadable_commands,
-        open_epoch: answer.open_epoch.map(open_epoch_down).transpose()?,
+        open_epoch: answer.open_epoch.as_ref().map(open_epoch_down).transpose()?,
         reenroll: answer.reenroll.map(|r| r.claim_token),
         standing,
         keep_days: answer.keep_days,
@@ -161,7 +161,7 @@ fn verdict_down(verdict: v1::SyncVerdict) -> Result<Verdict, CallError> {
     })
 }
 
-fn open_epoch_down(order: v1::OpenEpoch) -> Result<EpochOrder, CallError> {
+fn open_epoch_down(order: &v1::OpenEpoch) -> Result<EpochOrder, CallError> {
     let reason = match order.reason() {
         v1::EpochReason::TailLost => EpochReason::TailLost,
         v1::EpochReason::Salvaged => EpochReason::Salvaged,
