@@ -2,6 +2,9 @@
 
 mod connections;
 mod cors;
+mod services;
+
+pub use services::{migrate, start};
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

@@ -123,13 +123,14 @@ impl Authority {
     }
 
     /// Signs a machine's request. Subject, names, uses and dates are ours; of the request only the public key counts,
-    /// and that its signature proves the private one.
+    /// and that its signature proves the private one. Answers the certificate, DER, and when it ends, milliseconds since the
+    /// Unix epoch.
     pub fn sign_machine_csr(
         &self,
         csr_der: &[u8],
         machine_id: Uuid,
         credential_id: Uuid,
-    ) -> Result<Vec<u8>, TlsError> {
+    ) -> Result<(Vec<u8>, i64), TlsError> {
         let bad = |cause: String| TlsError::BadRequest { max: MAX_CSR_BYTES, cause };
         if csr_der.len() > MAX_CSR_BYTES {
             return Err(bad(format!("it has {} bytes", csr_der.len())));
@@ -144,8 +145,9 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.is_ca = IsCa::ExplicitNoCa;
+        let ends_ms = params.not_after.unix_timestamp().saturating_mul(1_000);
         request.params = params;
-        Ok(request.signed_by(&self.issuer)?.der().to_vec())
+        Ok((request.signed_by(&self.issuer)?.der().to_vec(), ends_ms))
     }
 
     fn signed(&self, server_pem: &[u8]) -> bool {

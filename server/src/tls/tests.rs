@@ -26,7 +26,8 @@ fn a_machine_certificate_says_what_we_say_and_not_what_the_request_says() {
     let (_dir, data, context, _clock) = bench();
     let authority = Authority::open(&data, context).unwrap();
     let (machine, credential) = (Uuid::from_u128(1), Uuid::from_u128(2));
-    let der = authority.sign_machine_csr(&csr("operator"), machine, credential).unwrap();
+    let (der, ends_ms) = authority.sign_machine_csr(&csr("operator"), machine, credential).unwrap();
+    assert_eq!(ends_ms, 1_800_000_000_000 + 3_650 * 86_400_000);
     let identity = certificate_identity(&der).unwrap();
     assert_eq!((identity.machine_id, identity.credential_id), (machine, credential));
     let pem = rustls_pki_types::CertificateDer::from(der.clone());

@@ -125,7 +125,10 @@ impl Shell {
         let handled = panic::caught(routes.oneshot(request));
         let handled =
             tokio::time::timeout(allowed, handled).await.map_err(|_| deadline::exceeded(allowed))?;
-        let response = handled?.map_err(|never| match never {})?;
+        let response = match handled? {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
         if !call.streams || response.headers().contains_key("grpc-status") {
             return Ok(response);
         }

@@ -1,0 +1,150 @@
+//! The services of the contract over the store: what `vendfleet serve` serves.
+
+use std::{sync::Arc, time::Duration};
+
+use tonic::service::Routes;
+use uuid::Uuid;
+use vendfleet_proto::v1::catalog_service_server::{self, CatalogServiceServer};
+
+use super::{Parts, Running, ServeError, Toolbox, start_with};
+use crate::{
+    auth::{BoxFuture, CredentialRecord, CredentialSource, CredentialState},
+    config::{Config, DatabaseConfig},
+    context::Context,
+    data_dir::DataDir,
+    domain::{
+        fleet::{Credential, CredentialState as StoredState},
+        ids::{CredentialId, MachineId},
+    },
+    error::ApiError,
+    grpc::catalog::CatalogGrpc,
+    health::DatabaseProbe,
+    operations::{Deps, Settings, SignCertificate, SignedCertificate},
+    store::{Store, StoreError, StoreOptions, Target, fleet::credentials},
+    tls::Authority,
+};
+
+/// The embedded database, in the data directory.
+const DATABASE_FILE: &str = "vendfleet.db";
+
+/// Starts the whole server.
+pub async fn start(config: Config, context: Context) -> Result<Running, ServeError> {
+    start_with(config, context, services).await
+}
+
+async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
+    let store = open(&tools.config.database, &tools.data_dir, tools.context.clone()).await?;
+    let limits = &tools.config.limits;
+    let deps = Deps {
+        store: store.clone(),
+        context: tools.context.clone(),
+        key: tools.secret_key.clone(),
+        signer: tools.authority.clone(),
+        settings: Settings {
+            replica: tools.config.server.listen.to_string(),
+            started_at_ms: tools.context.now_ms(),
+            ..Settings::default()
+        },
+    };
+    let catalog = CatalogServiceServer::new(CatalogGrpc::new(deps.clone()));
+    let mut routes = Routes::builder();
+    routes.add_service(catalog.max_decoding_message_size(limits.message_bytes));
+    let serving = vec![catalog_service_server::SERVICE_NAME];
+    Ok(Parts { routes, serving, credentials: Arc::new(store.clone()), probe: Arc::new(store) })
+}
+
+impl SignCertificate for Authority {
+    fn sign(
+        &self,
+        csr_der: &[u8],
+        machine: MachineId,
+        credential: CredentialId,
+    ) -> Result<SignedCertificate, String> {
+        let signed = self.sign_machine_csr(csr_der, machine.0, credential.0);
+        let (der, expires_ms) = signed.map_err(|cause| cause.to_string())?;
+        Ok(SignedCertificate { der, expires_ms })
+    }
+
+    fn ca_pem(&self) -> String {
+        Self::ca_pem(self).to_owned()
+    }
+}
+
+/// Brings the database to this server's schema, and says which version that is. Of the embedded one only while no server
+/// runs on it.
+pub async fn migrate(config: &Config, context: Context) -> Result<i64, ServeError> {
+    let data_dir = DataDir::open(&config.server.data_dir)?;
+    let _lock = if config.is_embedded() { Some(data_dir.lock()?) } else { None };
+    let store = open(&config.database, &data_dir, context).await?;
+    let version = store.schema_version().await.map_err(database)?;
+    store.close().await;
+    Ok(version)
+}
+
+async fn open(config: &DatabaseConfig, data_dir: &DataDir, context: Context) -> Result<Store, ServeError> {
+    let target = match config.url.as_str() {
+        "" => Target::Sqlite(data_dir.path(DATABASE_FILE)),
+        url => Target::parse(url).map_err(|cause| ServeError::Config { key: "database.url", cause })?,
+    };
+    let options = StoreOptions {
+        target,
+        connections: config.connections,
+        acquire_timeout: Duration::from_millis(config.acquire_timeout_ms),
+        statement_timeout: Duration::from_millis(config.statement_timeout_ms),
+        lock_timeout: Duration::from_millis(config.lock_timeout_ms),
+        retries: config.retries,
+    };
+    let store = Store::open(&options, context).await.map_err(database)?;
+    store.migrate().await.map_err(database)?;
+    Ok(store)
+}
+
+/// The database's own words are for whoever starts the server; remote callers never see them.
+fn database(error: StoreError) -> ServeError {
+    let mut text = format!("database: {error}");
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
+    while let Some(under) = cause {
+        text.push_str(&format!(": {under}"));
+        cause = under.source();
+    }
+    ServeError::Services(text)
+}
+
+impl DatabaseProbe for Store {
+    fn probe(&self) -> BoxFuture<'_, Result<(), ApiError>> {
+        Box::pin(async move { self.ping().await.map_err(ApiError::from) })
+    }
+}
+
+impl CredentialSource for Store {
+    fn find_credential(
+        &self,
+        credential_id: Uuid,
+    ) -> BoxFuture<'_, Result<Option<CredentialRecord>, ApiError>> {
+        Box::pin(async move {
+            let mut session = self.read().await?;
+            Ok(credentials::find(&mut session, CredentialId(credential_id)).await?.map(record))
+        })
+    }
+
+    fn find_credentials(&self, ids: Vec<Uuid>) -> BoxFuture<'_, Result<Vec<CredentialRecord>, ApiError>> {
+        Box::pin(async move {
+            let mut session = self.read().await?;
+            Ok(credentials::find_all(&mut session, &ids).await?.into_iter().map(record).collect())
+        })
+    }
+}
+
+fn record(stored: Credential) -> CredentialRecord {
+    let state = match stored.stored_state {
+        StoredState::Active => CredentialState::Active,
+        StoredState::UploadOnly => CredentialState::UploadOnly { drain_until_ms: stored.drain_until_ms },
+        StoredState::Revoked => CredentialState::Revoked,
+    };
+    CredentialRecord {
+        credential_id: stored.id.0,
+        machine_id: stored.machine.0,
+        secret_hash: stored.secret_hash,
+        state,
+    }
+}
