@@ -144,7 +144,7 @@ fn from_database(error: &dyn sqlx::error::DatabaseError) -> Option<StoreError> {
     match (extended, extended & 0xff) {
         // CONSTRAINT_UNIQUE, CONSTRAINT_PRIMARYKEY, CONSTRAINT_ROWID: "UNIQUE constraint failed: table.a, table.b"
         (2067 | 1555 | 2579, _) => Some(taken(error.message())),
-        (_, 19 | 18 | 20) => Some(data(error, error.message())),
+        (_, 18..=20) => Some(data(error, error.message())),
         (_, 5 | 6) => Some(StoreError::Conflict(cause())),
         (_, 8 | 9 | 10 | 13 | 14 | 15 | 7 | 3 | 23) => Some(StoreError::Unavailable(cause())),
         (_, 11 | 26) => Some(StoreError::Corrupt(error.message().to_owned())),

@@ -86,7 +86,10 @@ async fn unhurried(pool: &sqlx::PgPool) -> Result<sqlx::PgConnection, StoreError
 
 /// `unique_violation` on the catalogue, `duplicate_table`.
 fn is_already_there(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "23505" || code == "42P07")
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == "23505" || code == "42P07")
 }
 
 impl From<MigrateError> for StoreError {

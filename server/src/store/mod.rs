@@ -13,19 +13,32 @@
 //! To add a table: a step in `migrations/` for both engines under one name, listed in `migrate.rs`; to add a promise: a
 //! function of the conformance suite.
 
+pub mod alerts;
+mod backup;
+mod bulk;
+pub mod catalog;
+mod credentials;
 mod engine;
 mod error;
+pub mod events;
+pub mod fleet;
 mod meta;
 mod migrate;
 mod options;
+pub mod requests;
+mod retention;
+mod sync;
 mod tx;
 mod value;
 mod waiting;
 
+pub use credentials::StoredCredential;
 pub use engine::Engine;
 pub use error::{Cause, StoreError, UniqueKey};
 pub use migrate::SCHEMA_VERSION;
 pub use options::{StoreOptions, Target};
+pub use retention::{PruneCursor, Pruned};
+pub use sync::HotTx;
 pub use tx::{End, Session, Tx, TxFuture};
 pub use value::{Arg, Columns, Row, int};
 pub use waiting::{ConfigBody, Waiting};

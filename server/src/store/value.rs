@@ -83,7 +83,7 @@ impl<'a, const N: usize> From<&'a [u8; N]> for Arg<'a> {
 
 impl<'a, const N: usize> From<Option<&'a [u8; N]>> for Arg<'a> {
     fn from(value: Option<&'a [u8; N]>) -> Self {
-        Self::OptBytes(value.map(|bytes| bytes.as_slice()))
+        Self::OptBytes(value.map(<[u8; N]>::as_slice))
     }
 }
 
