@@ -4,7 +4,11 @@
 use std::time::Duration;
 
 use sqlx::{Connection as _, Executor as _, PgConnection};
-use vendfleet_tests::{postgres::TestDatabase, wait};
+use vendfleet_tests::{
+    postgres::TestDatabase,
+    server::{ServerOptions, TestServer},
+    wait,
+};
 
 #[tokio::test]
 async fn a_database_is_empty_its_own_and_gone_afterwards() {
@@ -37,4 +41,16 @@ async fn waiting_ends_with_the_condition() {
 async fn waiting_in_vain_names_what_did_not_come() {
     wait::until_true("a thing that never comes", Duration::from_millis(1), || std::future::ready(false))
         .await;
+}
+
+#[tokio::test]
+async fn a_killed_server_starts_again_on_its_data_and_a_stopped_one_drains() {
+    let mut server = TestServer::start(ServerOptions::embedded()).await;
+    let ca = server.ca_pem();
+    assert!(!server.token("operator", "harness").await.is_empty());
+
+    server.kill();
+    server.restart().await;
+    assert_eq!(server.ca_pem(), ca, "a new CA would lock every machine out");
+    assert!(server.stop().await.success());
 }
