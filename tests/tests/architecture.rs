@@ -215,6 +215,10 @@ fn one_module_makes_every_status() {
                 "use tonic::{Request, Status}; fn f() -> Result<(), Status> { Err(status(e)) }",
             ),
             ("server/src/grpc/tests.rs", "fn f() { Status::new(c, m) }"),
+            (
+                "server/src/grpc/layers.rs",
+                "fn f() { r.map_err(Status::from); Status::from_header_map(h).map(Status::code) }",
+            ),
             ("server/src/domain/order.rs", "enum Status { New } fn f() { Status::parse(x) }"),
         ],
         &[
