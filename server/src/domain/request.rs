@@ -25,4 +25,6 @@ pub struct KnownRequest {
     pub fingerprint: [u8; 32],
     /// What it made or changed.
     pub resource_id: String,
+    /// What else it was answered with, as the call keeps it; mostly empty.
+    pub response: Vec<u8>,
 }

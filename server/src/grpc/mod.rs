@@ -3,5 +3,9 @@
 //! **Architecture Invariant**: `tonic` and generated types live here and in the composition root only, and [`status`] is
 //! the one module that makes a `tonic::Status`.
 
+pub mod catalog;
+mod fields;
 pub mod layers;
+mod page;
+mod request;
 pub mod status;

@@ -2,6 +2,7 @@
 
 pub mod catalog;
 mod deps;
+pub mod fleet;
 mod request;
 pub mod sync;
 pub mod watch;

@@ -78,6 +78,17 @@ pub enum AssignmentTarget {
     Group(Label),
 }
 
+/// Why a desired config is what it is. The numbers are the wire's and the store's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DesiredCause {
+    /// Assigned to this machine.
+    Machine = 1,
+    /// Assigned to its group.
+    Group = 2,
+    /// It moved into another group, or was made in it.
+    GroupMove = 3,
+}
+
 /// How far desired and applied are apart. The numbers are the wire's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {

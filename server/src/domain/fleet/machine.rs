@@ -206,6 +206,8 @@ pub struct MachineFilter {
 /// What is known of the device behind a real machine.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DeviceStatus {
+    /// A Watch stream of it is open on this replica.
+    pub connected: bool,
     /// Server time of its last Sync, ms since the Unix epoch; 0: never.
     pub last_sync_ms: i64,
     /// As it last reported.
@@ -236,4 +238,48 @@ pub struct DeviceStatus {
     pub desired_cause: i64,
     /// Since when, ms since the Unix epoch.
     pub desired_at_ms: i64,
+}
+
+/// A machine with what is known of its device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MachineDetail {
+    /// As operators made it.
+    pub machine: Machine,
+    /// `None` for a virtual machine.
+    pub device: Option<DeviceStatus>,
+}
+
+/// Which machines a list of config states holds: real ones in use, and of those
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StatusFilter {
+    /// only those that are to have this config,
+    pub desired: Option<ConfigId>,
+    /// only this group,
+    pub group: Option<String>,
+    /// only those this far.
+    pub progress: Option<crate::domain::fleet::Progress>,
+}
+
+/// A group in use.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Machines in it that are not archived.
+    pub machines: u64,
+    /// What machines get that move into it.
+    pub config: Option<ConfigId>,
+}
+
+/// A machine cut in two.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Split {
+    /// The one made for the device that leaves.
+    pub new_machine: MachineDetail,
+    /// The one that keeps its id.
+    pub kept_machine: MachineDetail,
+    /// The claim token the leaving device will use.
+    pub claim_token: uuid::Uuid,
+    /// Branches of both that an operator has still to judge.
+    pub open_branches: u32,
 }

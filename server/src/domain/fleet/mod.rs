@@ -14,17 +14,22 @@ mod upload;
 mod tests;
 
 pub use branch::{BranchFilter, BranchRecord, BranchSummary};
-pub use claim::{ClaimState, ClaimToken, ClaimVerdict, MAX_CLAIM_TTL_MS, NewClaim, REENROLL_TTL_MS, judge_claim};
-pub use config::{AssignmentTarget, ConfigProblem, ConfigRow, NewConfig, Progress, check_config, progress};
+pub use claim::{
+    ClaimState, ClaimToken, ClaimVerdict, MAX_CLAIM_TTL_MS, NewClaim, REENROLL_TTL_MS, judge_claim,
+};
+pub use config::{
+    AssignmentTarget, ConfigProblem, ConfigRow, DesiredCause, NewConfig, Progress, check_config, progress,
+};
 pub use credential::{Credential, CredentialState, MAX_DRAIN_MS, Revocation, RevokeRefusal, Unsent, revoke};
 pub use late::{LateEffect, LateFold};
 pub use machine::{
-    DeviceStatus, Machine, MachineChange, MachineFilter, MachineKind, NewMachine, Serial, Tags, check_kind,
+    DeviceStatus, Group, Machine, MachineChange, MachineDetail, MachineFilter, MachineKind, NewMachine,
+    Serial, Split, StatusFilter, Tags, check_kind,
 };
 pub use names::{branch_id, dead_letter_id, gap_id};
 pub use upkeep::{
-    Alert, AlertFilter, AlertState, DeadLetter, DeadLetterFilter, DeadLetterState, LOW_STOCK, Planned, Severity,
-    SlotInventory, severity,
+    Alert, AlertFilter, AlertState, DeadLetter, DeadLetterFilter, DeadLetterState, LOW_STOCK, Planned,
+    REVOKED_UNSENT, Severity, SlotInventory, severity,
 };
 pub use upload::{
     Chain, EpochState, EpochSummary, Gap, GapKind, OutcomeFilter, SettlementFact, StoredRecord, Transaction,

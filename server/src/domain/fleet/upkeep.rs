@@ -112,6 +112,9 @@ pub enum Severity {
 /// Name of the alert that a product is at or below its threshold; raised by the catalogue.
 pub const LOW_STOCK: &str = "LOW_STOCK";
 
+/// Name of the alert that a credential was revoked with records known unsent.
+pub const REVOKED_UNSENT: &str = "REVOKED_UNSENT";
+
 /// How bad alerts of a kind are. One table, so that a list can filter by it without storing it.
 pub fn severity(kind: &str) -> Severity {
     let critical = [

@@ -3,7 +3,8 @@
 use crate::domain::fleet::{ConfigRow, DesiredCause};
 use crate::domain::ids::MachineId;
 use crate::domain::page::PageRequest;
-use crate::store::{Row, Session, StoreError, Tx, int};
+use crate::store::{Arg, Row, Session, StoreError, Tx};
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 use vend_core::id::ConfigId;
 
@@ -80,36 +81,96 @@ pub async fn set_group(tx: &mut Tx, group: &str, config: ConfigId, now_ms: i64) 
     Ok(())
 }
 
-/// Makes a config the desired one of a machine, under the next number. The machine's hot row is locked. The number is above
-/// every number the machine was ever known to have, so that it only rises.
+/// The next number of a machine: above every number it was ever known to have, so that it only rises.
+macro_rules! next_number {
+    () => {
+        "CASE WHEN desired_number >= applied_number AND desired_number >= rejected_number THEN desired_number \
+              WHEN applied_number >= rejected_number THEN applied_number ELSE rejected_number END + 1"
+    };
+}
+
+/// Machines named in one statement, at most.
+const MACHINES_PER_STATEMENT: usize = 256;
+
+/// Makes a config the desired one of machines whose hot rows are locked, each under its own next number. Gives how many.
 pub async fn assign(
     tx: &mut Tx,
-    machine: MachineId,
+    machines: &[MachineId],
     config: ConfigId,
     cause: DesiredCause,
     now_ms: i64,
 ) -> Result<u64, StoreError> {
-    let sql =
-        "SELECT desired_number, applied_number, rejected_number FROM machine_sync WHERE machine_id = $1";
-    let row = tx.one(sql, &[(&machine.0).into()]).await?;
-    let mut c = row.columns();
-    let known: [u64; 3] = [c.number()?, c.number()?, c.number()?];
-    let number = known.into_iter().max().unwrap_or(0).saturating_add(1);
-    tx.execute(
-        "UPDATE machine_sync SET desired_number = $2, desired_config = $3 WHERE machine_id = $1",
-        &[(&machine.0).into(), int(number)?.into(), (&config.0).into()],
-    )
-    .await?;
-    tx.execute(
-        "INSERT INTO assignments (machine_id, number, config_id, cause, assigned_at_ms) VALUES ($1, $2, $3, $4, $5)",
-        &[
-            (&machine.0).into(),
-            int(number)?.into(),
-            (&config.0).into(),
-            (cause as i64).into(),
-            now_ms.into(),
-        ],
-    )
-    .await?;
-    Ok(number)
+    let mut assigned = 0;
+    for chunk in machines.chunks(MACHINES_PER_STATEMENT) {
+        assigned += assign_scope(tx, Scope::These(chunk), config, cause, now_ms).await?;
+    }
+    Ok(assigned)
+}
+
+/// The same for a group's real machines in use, whose hot rows are locked.
+pub async fn assign_group(
+    tx: &mut Tx,
+    group: &str,
+    config: ConfigId,
+    now_ms: i64,
+) -> Result<u64, StoreError> {
+    assign_scope(tx, Scope::Group(group), config, DesiredCause::Group, now_ms).await
+}
+
+#[derive(Clone, Copy)]
+enum Scope<'a> {
+    These(&'a [MachineId]),
+    Group(&'a str),
+}
+
+impl<'a> Scope<'a> {
+    /// What stands inside `IN (...)`; its first parameter has this number.
+    fn ids(self, first: usize) -> String {
+        match self {
+            Self::These(ids) => {
+                let places: Vec<String> = (first..first + ids.len()).map(|n| format!("${n}")).collect();
+                places.join(", ")
+            }
+            Self::Group(_) => format!(
+                "SELECT machine_id FROM machines WHERE group_name = ${first} AND kind = 2 AND archived_at_ms = 0"
+            ),
+        }
+    }
+
+    fn args(self) -> Vec<Arg<'a>> {
+        match self {
+            Self::These(ids) => ids.iter().map(|id| Arg::from(&id.0)).collect(),
+            Self::Group(group) => vec![group.into()],
+        }
+    }
+}
+
+async fn assign_scope(
+    tx: &mut Tx,
+    scope: Scope<'_>,
+    config: ConfigId,
+    cause: DesiredCause,
+    now_ms: i64,
+) -> Result<u64, StoreError> {
+    let update = format!(
+        concat!(
+            "UPDATE machine_sync SET desired_number = ",
+            next_number!(),
+            ", desired_config = $1 WHERE machine_id IN ({})"
+        ),
+        scope.ids(2)
+    );
+    let mut args = vec![(&config.0).into()];
+    args.extend(scope.args());
+    let assigned = tx.execute(AssertSqlSafe(update), &args).await?;
+    let insert = format!(
+        "INSERT INTO assignments (machine_id, number, config_id, cause, assigned_at_ms) \
+         SELECT machine_id, desired_number, desired_config, CAST($1 AS BIGINT), CAST($2 AS BIGINT) \
+         FROM machine_sync WHERE machine_id IN ({})",
+        scope.ids(3)
+    );
+    let mut args = vec![(cause as i64).into(), now_ms.into()];
+    args.extend(scope.args());
+    tx.execute(AssertSqlSafe(insert), &args).await?;
+    Ok(assigned)
 }

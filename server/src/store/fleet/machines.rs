@@ -1,6 +1,8 @@
 //! The rows of machines and their tags, joined with what is known of the device.
 
-use crate::domain::fleet::{DeviceStatus, Group, Machine, MachineDetail, MachineFilter, MachineKind};
+use crate::domain::fleet::{
+    DeviceStatus, Group, Machine, MachineDetail, MachineFilter, MachineKind, Progress, StatusFilter,
+};
 use crate::domain::ids::MachineId;
 use crate::domain::page::PageRequest;
 use crate::domain::sync::MachineStanding;
@@ -22,6 +24,14 @@ const SELECT: &str = "SELECT m.machine_id, m.kind, m.name, m.location, m.group_n
      LEFT JOIN epochs e ON e.machine_id = s.machine_id AND e.epoch = s.current_epoch \
      LEFT JOIN assignments a ON a.machine_id = s.machine_id AND a.number = s.desired_number \
      LEFT JOIN assignments r ON r.machine_id = s.machine_id AND r.number = s.rejected_number";
+
+/// Machines named in one statement, at most.
+const IDS_PER_STATEMENT: usize = 256;
+
+fn places(count: usize) -> String {
+    let places: Vec<String> = (1..=count).map(|n| format!("${n}")).collect();
+    places.join(", ")
+}
 
 fn detail(row: &Row) -> Result<MachineDetail, StoreError> {
     let mut c = row.columns();
@@ -53,6 +63,7 @@ fn detail(row: &Row) -> Result<MachineDetail, StoreError> {
     let durable_through = c.opt_number::<u64>()?.unwrap_or(0);
     let said = if spoke_epoch == epoch { spoke_last_seq } else { 0 };
     let device = DeviceStatus {
+        connected: false,
         last_sync_ms,
         firmware,
         standing: (last_sync_ms != 0).then_some(standing),
@@ -89,6 +100,86 @@ pub async fn lock(tx: &mut Tx, id: MachineId) -> Result<Option<MachineDetail>, S
         tx.optional(sql, &[(&id.0).into()]).await?;
     }
     find(tx, id).await
+}
+
+/// Locks the hot rows of machines in the order of their ids.
+pub async fn lock_all(tx: &mut Tx, ids: &[MachineId]) -> Result<(), StoreError> {
+    if tx.engine() == Engine::Postgres {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        for chunk in ids.chunks(IDS_PER_STATEMENT) {
+            let sql = format!(
+                "SELECT machine_id FROM machine_sync WHERE machine_id IN ({}) ORDER BY machine_id FOR UPDATE",
+                places(chunk.len())
+            );
+            let args: Vec<Arg<'_>> = chunk.iter().map(|id| (&id.0).into()).collect();
+            tx.all(AssertSqlSafe(sql), &args).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Locks the hot rows of a group's real machines in use, in the order of their ids.
+pub async fn lock_group(tx: &mut Tx, group: &str) -> Result<(), StoreError> {
+    if tx.engine() == Engine::Postgres {
+        let sql = "SELECT s.machine_id FROM machine_sync s JOIN machines m ON m.machine_id = s.machine_id \
+                   WHERE m.group_name = $1 AND m.kind = 2 AND m.archived_at_ms = 0 \
+                   ORDER BY s.machine_id FOR UPDATE OF s";
+        tx.all(sql, &[group.into()]).await?;
+    }
+    Ok(())
+}
+
+/// Those of these machines that exist, in the order of their ids.
+pub async fn find_all(session: &mut Session, ids: &[MachineId]) -> Result<Vec<MachineDetail>, StoreError> {
+    let mut found = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(IDS_PER_STATEMENT) {
+        let sql = format!("{SELECT} WHERE m.machine_id IN ({})", places(chunk.len()));
+        let args: Vec<Arg<'_>> = chunk.iter().map(|id| (&id.0).into()).collect();
+        for row in session.all(AssertSqlSafe(sql), &args).await? {
+            found.push(detail(&row)?);
+        }
+    }
+    found.sort_by_key(|detail| detail.machine.id);
+    fill_tags(session, &mut found).await?;
+    Ok(found)
+}
+
+/// Real machines in use, by how far they are with their configs.
+pub async fn statuses(
+    session: &mut Session,
+    filter: &StatusFilter,
+    page: &PageRequest<Uuid>,
+) -> Result<Vec<MachineDetail>, StoreError> {
+    let after = page.after.unwrap_or(Uuid::nil());
+    let mut args: Vec<Arg<'_>> = vec![(&after).into(), page.limit().into()];
+    let mut sql = format!("{SELECT} WHERE m.machine_id > $1 AND m.kind = 2 AND m.archived_at_ms = 0");
+    if let Some(config) = &filter.desired {
+        args.push((&config.0).into());
+        let _ = write!(sql, " AND s.desired_config = ${}", args.len());
+    }
+    if let Some(group) = &filter.group {
+        args.push(group.into());
+        let _ = write!(sql, " AND m.group_name = ${}", args.len());
+    }
+    sql.push_str(match filter.progress {
+        None => "",
+        Some(Progress::None) => " AND s.desired_number = 0",
+        Some(Progress::Pending) => {
+            " AND s.desired_number > 0 AND s.applied_number <> s.desired_number \
+             AND s.rejected_number < s.desired_number"
+        }
+        Some(Progress::Applied) => " AND s.desired_number > 0 AND s.applied_number = s.desired_number",
+        Some(Progress::Rejected) => {
+            " AND s.desired_number > 0 AND s.applied_number <> s.desired_number \
+             AND s.rejected_number >= s.desired_number"
+        }
+    });
+    sql.push_str(" ORDER BY m.machine_id LIMIT $2");
+    let mut found: Vec<MachineDetail> =
+        session.all(AssertSqlSafe(sql), &args).await?.iter().map(detail).collect::<Result<_, _>>()?;
+    fill_tags(session, &mut found).await?;
+    Ok(found)
 }
 
 /// The id of the machine in use with this serial.
@@ -139,11 +230,10 @@ pub async fn list(
 
 async fn fill_tags(session: &mut Session, machines: &mut [MachineDetail]) -> Result<(), StoreError> {
     let mut tags: HashMap<MachineId, Vec<String>> = HashMap::new();
-    for chunk in machines.chunks(256) {
-        let places: Vec<String> = (1..=chunk.len()).map(|n| format!("${n}")).collect();
+    for chunk in machines.chunks(IDS_PER_STATEMENT) {
         let sql = format!(
             "SELECT machine_id, tag FROM machine_tags WHERE machine_id IN ({}) ORDER BY machine_id, tag",
-            places.join(", ")
+            places(chunk.len())
         );
         let args: Vec<Arg<'_>> = chunk.iter().map(|m| (&m.machine.id.0).into()).collect();
         for row in session.all(AssertSqlSafe(sql), &args).await? {

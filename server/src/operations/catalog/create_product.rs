@@ -1,0 +1,38 @@
+//! Makes a product with its first stock.
+
+use super::{low_stock, name_sku_holder, not_found, parse_resource, shown};
+use crate::domain::catalog::{NewProduct, Product};
+use crate::domain::request::RequestKey;
+use crate::error::ApiError;
+use crate::operations::Deps;
+use crate::operations::deps::write;
+use crate::operations::request::begin;
+use crate::store::catalog as store;
+use vend_core::id::ProductId;
+
+/// Makes a product, or gives the one this request made before, as it is now.
+///
+/// # Errors
+/// SKU_EXISTS, IDEMPOTENCY_KEY_REUSED.
+pub async fn create_product(deps: &Deps, key: RequestKey, new: NewProduct) -> Result<Product, ApiError> {
+    let sku = new.sku.as_str().to_owned();
+    let now_ms = deps.context.now_ms();
+    let product = Product::create(ProductId(deps.context.new_id().into_bytes()), new, now_ms);
+    let alert = deps.context.new_id();
+    let made = write(deps, "create_product", (key, product, alert), move |tx, (key, product, alert)| {
+        Box::pin(async move {
+            if let Some(known) = begin(tx, key, &shown(product.id).to_string(), now_ms).await? {
+                let id = parse_resource(&known.resource_id)?;
+                return Ok(store::find(tx, id).await?.ok_or_else(|| not_found(id))?);
+            }
+            store::insert(tx, product).await?;
+            low_stock::note(tx, product, false, *alert, now_ms).await?;
+            Ok(product.clone())
+        })
+    })
+    .await;
+    match made {
+        Ok(product) => Ok(product),
+        Err(error) => Err(name_sku_holder(deps, &sku, error).await),
+    }
+}

@@ -1,0 +1,39 @@
+//! The alert that a product is at or below its threshold: raised once per crossing, ended by a restock above it.
+
+use super::shown;
+use crate::domain::catalog::Product;
+use crate::domain::fleet::LOW_STOCK;
+use crate::domain::ids::AlertId;
+use crate::store::{StoreError, Tx, alerts};
+use uuid::Uuid;
+
+/// Raises or ends the alert when a product has crossed its threshold. `was_low`: before the change.
+pub(super) async fn note(
+    tx: &mut Tx,
+    product: &Product,
+    was_low: bool,
+    alert: Uuid,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let key = shown(product.id).to_string();
+    match (was_low, product.is_low() && !product.is_archived()) {
+        (false, true) => {
+            let detail = format!(
+                "{} ({}): {} units left, the threshold is {}",
+                product.name, product.sku, product.stock, product.low_stock_threshold
+            );
+            let raise = alerts::Raise {
+                id: AlertId(alert),
+                machine: alerts::NO_MACHINE,
+                kind: LOW_STOCK,
+                key: &key,
+                detail: &detail,
+                product: Some(product.id),
+                at_ms: now_ms,
+            };
+            alerts::raise(tx, &raise).await
+        }
+        (true, false) => alerts::end(tx, alerts::NO_MACHINE, LOW_STOCK, &key, now_ms).await,
+        _ => Ok(()),
+    }
+}
