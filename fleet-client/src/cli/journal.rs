@@ -1,9 +1,11 @@
 //! `fleet-client journal`: a machine's journal, looked at while the machine is off.
 
+use fleet_client::journal::export;
 use fleet_client::journal::sqlite::{Options, SqliteJournal};
 use fleet_client::simulate::report::{EpochReport, epochs};
 use fleet_client::{JOURNAL_DIR, context::Context, device::SharedJournal, json};
 use serde_json::json;
+use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use vend_core::id::Epoch;
@@ -37,7 +39,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Inspect(at) => inspect(&at),
         Verb::Verify(at) => verify(&at),
         Verb::Export(at) => {
-            open(&at)?.export(&mut std::io::stdout().lock())?;
+            open(&at)?.export(&mut stdout().lock())?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -71,11 +73,11 @@ fn inspect(at: &Where) -> anyhow::Result<ExitCode> {
         "commands_through": state.commands_through,
         "intent_open": state.intent.is_some(),
         "payout_open": state.payout.is_some(),
-        "lifetime": json::totals(&state.counters.lifetime),
-        "since_reset": json::totals(&state.counters.since_reset),
+        "lifetime": export::totals(&state.counters.lifetime),
+        "since_reset": export::totals(&state.counters.since_reset),
         "books": json::books(&Books::of(state)),
     });
-    println!("{}", serde_json::to_string_pretty(&report)?);
+    writeln!(stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -83,15 +85,17 @@ fn verify(at: &Where) -> anyhow::Result<ExitCode> {
     let mut journal = open(at)?;
     let sound = journal.verify()?;
     let salvage = fleet_client::journal::Journal::recovered(&journal).salvage.clone();
-    println!("{} records in {} epochs, every hash fits", sound.records, sound.epochs);
+    let mut out = stdout().lock();
+    writeln!(out, "{} records in {} epochs, every hash fits", sound.records, sound.epochs)?;
     match salvage {
         None => Ok(ExitCode::SUCCESS),
         Some(salvage) => {
-            println!("it was damaged: {}", salvage.damage);
-            println!(
+            writeln!(out, "it was damaged: {}", salvage.damage)?;
+            writeln!(
+                out,
                 "kept {}, to be written again {}, left behind {}, lost {}; set aside as {}",
                 salvage.kept, salvage.rewritten, salvage.left_behind, salvage.lost, salvage.set_aside
-            );
+            )?;
             Ok(ExitCode::FAILURE)
         }
     }

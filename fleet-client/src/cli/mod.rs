@@ -13,7 +13,11 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 #[derive(Parser)]
-#[command(name = "fleet-client", version, about = "A vending machine: journal, sync agent, simulated hardware")]
+#[command(
+    name = "fleet-client",
+    version,
+    about = "A vending machine: journal, sync agent, simulated hardware"
+)]
 struct Cli {
     /// What to log to stderr, e.g. `info` or `fleet_client=debug,warn`.
     #[arg(long, global = true, default_value = "warn", env = "VENDFLEET_CLIENT_LOG", value_name = "FILTER")]
@@ -40,9 +44,9 @@ pub(crate) fn main() -> anyhow::Result<ExitCode> {
     tracing_subscriber::registry().with(output).with(cli.log).init();
     match cli.verb {
         Verb::Enroll(args) => enroll::run(args),
-        Verb::Run(args) => run::run(args),
+        Verb::Run(args) => run::run(&args),
         Verb::Journal(args) => journal::run(args),
-        Verb::Simulate(args) => simulate::run(args),
+        Verb::Simulate(args) => simulate::run(&args),
     }
 }
 

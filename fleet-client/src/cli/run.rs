@@ -7,8 +7,8 @@ use fleet_client::credentials::CredentialStore;
 use fleet_client::device::{DeviceError, Event, Parts, Power};
 use fleet_client::enrol::About;
 use fleet_client::hardware::sim::{Behaviour, SimHardware, SimTerminal, Witness};
-use fleet_client::journal::JournalError;
 use fleet_client::journal::sqlite::Options;
+use fleet_client::journal::{JournalError, export};
 use fleet_client::transport::grpc::GrpcTransport;
 use fleet_client::transport::line::Line as Cable;
 use fleet_client::unit::{Observer, Unit, UnitError, Uplink};
@@ -69,9 +69,9 @@ enum End {
     Again(UnitError),
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = super::small_runtime()?;
-    let outcome = runtime.block_on(machine(&args));
+    let outcome = runtime.block_on(machine(args));
     // A thread may be blocked reading stdin, which nothing can interrupt.
     runtime.shutdown_timeout(END_PAUSE);
     outcome.map(|()| ExitCode::SUCCESS)
@@ -107,7 +107,9 @@ async fn start(args: &Args, as_json: bool, cable: &Cable) -> anyhow::Result<Unit
         (None, None) => None,
     };
     if endpoint.is_some() && args.sample_config.is_some() {
-        bail!("--sample-config is for machines that are not enrolled: this one gets its config from the server");
+        bail!(
+            "--sample-config is for machines that are not enrolled: this one gets its config from the server"
+        );
     }
     let options = Options { max_bytes: args.journal_bytes, ..Options::default() };
     let (dir, at) = (args.dir.clone(), context.clone());
@@ -213,7 +215,7 @@ async fn serve(
             Ok(Line::Status) if as_json => say_json(&status(unit, "status")),
             Ok(Line::Status) => say(&terminal::status(&unit.snapshot(), &sync(unit))),
             Ok(Line::Input(input)) => {
-                if unit.handle(input).await.is_none() {
+                if unit.handle(*input).await.is_none() {
                     let why = unit.ended().await;
                     return ended(why);
                 }
@@ -245,7 +247,7 @@ fn status(unit: &Unit, event: &str) -> Value {
         "last_seq": now.last_seq,
         "assignment_number": now.durable.applied_number,
         "credit_minor": now.view.credit_minor,
-        "lifetime": json::totals(&now.durable.counters.lifetime),
+        "lifetime": export::totals(&now.durable.counters.lifetime),
         "books": json::books(&vend_core::machine::Books::of(&now.durable)),
         "slots": now.durable.slots.iter()
             .map(|s| json!({"slot": s.slot, "units": s.units, "faulted": s.faulted})).collect::<Vec<_>>(),

@@ -7,7 +7,7 @@ use fleet_client::simulate::report::MachineReport;
 use fleet_client::simulate::story::{FleetReport, Story, Tally};
 use fleet_client::simulate::{Blueprint, SimMachine, sample_config};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::BufRead;
+use std::io::{BufRead, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -72,13 +72,13 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let report = runtime.block_on(simulate(&args))?;
+    let report = runtime.block_on(simulate(args))?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        writeln!(stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
-        tell(&report);
+        tell(&report, &mut stdout().lock())?;
     }
     Ok(if report.sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -200,9 +200,10 @@ fn read_tokens(path: &Path) -> anyhow::Result<Vec<String>> {
     Ok(tokens)
 }
 
-fn tell(report: &FleetReport) {
-    println!("seed {}: {} machines", report.seed, report.machines.len());
-    println!(
+fn tell(report: &FleetReport, out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(out, "seed {}: {} machines", report.seed, report.machines.len())?;
+    writeln!(
+        out,
         "  {} sold, {} not sold; {} power cuts, {} outages, {} clock jumps, {} spells of lost answers",
         report.sold,
         report.not_sold,
@@ -210,25 +211,27 @@ fn tell(report: &FleetReport) {
         report.outages,
         report.clock_jumps,
         report.lost_answers
-    );
-    println!(
-        "  {} handed over everything; money off on {}; driven twice {}; broken {}",
-        report.settled, report.money_off, report.driven_twice, report.broken
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
+        "  {} handed over everything; money off on {}; driven twice {}, unrecorded {}; broken {}",
+        report.settled, report.money_off, report.driven_twice, report.turns_unrecorded, report.broken
+    )?;
+    writeln!(
+        out,
         "{:<16} {:<36} {:>7} {:>8} {:>8} {:>6} {:>6}  epoch, hash",
         "machine", "machine_id", "config", "last", "durable", "turns", "money"
-    );
-    report.machines.iter().for_each(tell_machine);
+    )?;
+    report.machines.iter().try_for_each(|machine| tell_machine(machine, out))
 }
 
-fn tell_machine(machine: &MachineReport) {
+fn tell_machine(machine: &MachineReport, out: &mut impl Write) -> std::io::Result<()> {
     if let Some(error) = &machine.error {
-        println!("{:<16} {error}", machine.name);
-        return;
+        return writeln!(out, "{:<16} {error}", machine.name);
     }
-    let Some(epoch) = machine.epochs.first() else { return };
-    println!(
+    let Some(epoch) = machine.epochs.first() else { return Ok(()) };
+    writeln!(
+        out,
         "{:<16} {:<36} {:>7} {:>8} {:>8} {:>6} {:>6}  {} {}",
         machine.name,
         if machine.machine_id.is_empty() { "not enrolled" } else { &machine.machine_id },
@@ -239,5 +242,5 @@ fn tell_machine(machine: &MachineReport) {
         if machine.money_conserved { "ok" } else { "OFF" },
         epoch.epoch.get(..8).unwrap_or_default(),
         epoch.last_hash.get(..16).unwrap_or_default(),
-    );
+    )
 }

@@ -19,7 +19,7 @@ offline | online     the cable         quit              switch off";
 
 /// A line, understood.
 pub(super) enum Line {
-    Input(Input),
+    Input(Box<Input>),
     Status,
     Sync,
     Offline,
@@ -32,26 +32,25 @@ pub(super) enum Line {
 
 /// Reads a line; some need to know where the machine stands.
 pub(super) fn parse(line: &str, now: &Snapshot) -> Result<Line, String> {
+    let input = |input| Line::Input(Box::new(input));
     let words: Vec<&str> = line.split_whitespace().collect();
     Ok(match words.as_slice() {
         [] => Line::Nothing,
-        ["select", slot] => Line::Input(Input::Select { slot: number("SLOT", slot)? }),
-        ["coin", minor] => Line::Input(Input::InsertMoney { denomination: number("MINOR", minor)? }),
-        ["card"] => Line::Input(Input::PresentCard),
-        ["cancel"] => Line::Input(Input::Cancel),
-        ["test", slot] => Line::Input(Input::TestVend { slot: number("SLOT", slot)? }),
+        ["select", slot] => input(Input::Select { slot: number("SLOT", slot)? }),
+        ["coin", minor] => input(Input::InsertMoney { denomination: number("MINOR", minor)? }),
+        ["card"] => input(Input::PresentCard),
+        ["cancel"] => input(Input::Cancel),
+        ["test", slot] => input(Input::TestVend { slot: number("SLOT", slot)? }),
         ["refill"] => {
-            let input = now.config.as_ref().and_then(|config| refill(config, &now.durable));
-            Line::Input(input.ok_or("nothing to fill: every slot is at par, or there is no config")?)
+            let refill = now.config.as_ref().and_then(|config| refill(config, &now.durable));
+            input(refill.ok_or("nothing to fill: every slot is at par, or there is no config")?)
         }
-        ["refill", slot, units] => Line::Input(Input::Refill {
+        ["refill", slot, units] => input(Input::Refill {
             slots: vec![SlotUnits { slot: number("SLOT", slot)?, units: number("UNITS", units)? }],
             tubes: Vec::new(),
         }),
-        ["collect"] => {
-            Line::Input(Input::CollectCash { box_minor: now.durable.box_minor, tubes: Vec::new() })
-        }
-        ["audit"] => Line::Input(Input::Audit {
+        ["collect"] => input(Input::CollectCash { box_minor: now.durable.box_minor, tubes: Vec::new() }),
+        ["audit"] => input(Input::Audit {
             slots: now.durable.slots.iter().map(|s| SlotUnits { slot: s.slot, units: s.units }).collect(),
             tubes: Some(now.durable.tubes.clone()),
             box_minor: Some(now.durable.box_minor),
@@ -77,7 +76,9 @@ pub(super) fn tell(event: &Event) -> Option<String> {
             let mut lines = Vec::new();
             for (seq, record) in json::numbered(records, committed.last_seq, committed.left_out) {
                 let what = match &record.body {
-                    Body::ConfigVerdict(v) => format!("config #{}: {:?} {:?}", v.assignment, v.verdict, v.refusals),
+                    Body::ConfigVerdict(v) => {
+                        format!("config #{}: {:?} {:?}", v.assignment, v.verdict, v.refusals)
+                    }
                     Body::Fault(f) => format!("fault {} {}", f.code, f.detail),
                     Body::Vend(v) => format!("vend of slot {}: {:?}", v.slot, v.outcome),
                     other => json::kind(other.kind()).replace('_', " "),

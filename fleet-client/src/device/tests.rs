@@ -58,7 +58,10 @@ impl Cabinet {
         let (_, sha256) = vendfleet_wire::config::encode(&config);
         let fill = |device: &Device| refill(&config, device.machine().durable()).unwrap();
         device
-            .handle(Input::ConfigOffered(Assignment { number: 1, sha256, config: config.clone() }), &mut |_| {})
+            .handle(
+                Input::ConfigOffered(Assignment { number: 1, sha256, config: config.clone() }),
+                &mut |_| {},
+            )
             .unwrap();
         let input = fill(&device);
         device.handle(input, &mut |_| {}).unwrap();
@@ -132,7 +135,11 @@ fn wherever_the_power_goes_nothing_is_dispensed_twice_and_no_money_is_lost() {
         let seen = cabinet.witness.seen();
         assert_eq!(seen.driven.len(), turns, "{point:?}: a boot drives no motor");
         let open = matches!(point, CutPoint::BeforeMotor | CutPoint::AfterMotor);
-        assert_eq!(vends(&events).len(), usize::from(open), "{point:?}: an open intent is one record at boot");
+        assert_eq!(
+            vends(&events).len(),
+            usize::from(open),
+            "{point:?}: an open intent is one record at boot"
+        );
         let books = Books::of(device.machine().durable());
         assert!(books.balance(), "{point:?}: {books:?}");
     }

@@ -140,7 +140,8 @@ impl SimMachine {
         }
         self.context = Context::system();
         self.boots += 1;
-        let (dir, options, context) = (self.dir.clone(), self.blueprint.journal.clone(), self.context.clone());
+        let (dir, options, context) =
+            (self.dir.clone(), self.blueprint.journal.clone(), self.context.clone());
         let opened = tokio::task::spawn_blocking(move || open_journal(&dir, &options, &context));
         let journal = opened.await.map_err(|_| SimError::Panicked)??;
         let line = self.line.clone();
@@ -247,7 +248,11 @@ impl SimMachine {
     ///
     /// # Errors
     /// As [`SimMachine::handle`].
-    pub async fn load_config(&mut self, number: u64, config: vend_core::config::Config) -> Result<Vec<Event>, SimError> {
+    pub async fn load_config(
+        &mut self,
+        number: u64,
+        config: vend_core::config::Config,
+    ) -> Result<Vec<Event>, SimError> {
         let (_, sha256) = vendfleet_wire::config::encode(&config);
         self.handle(Input::ConfigOffered(Assignment { number, sha256, config })).await
     }

@@ -94,7 +94,8 @@ impl SimMachine {
             Ok(outcome) => outcome,
             Err(_) => {
                 let o = self.observe()?;
-                let open = format!("last_seq {}, marks {:?}, {:?}", o.last_seq, o.sync.marks, o.sync.last_error);
+                let open =
+                    format!("last_seq {}, marks {:?}, {:?}", o.last_seq, o.sync.marks, o.sync.last_error);
                 Err(SimError::NotSettled(open))
             }
         }

@@ -3,12 +3,13 @@
 use crate::agent::plan::Limits;
 use crate::device::SharedJournal;
 use crate::hardware::sim::Seen;
-use crate::journal::JournalError;
+use crate::journal::{JournalError, export};
 use crate::json;
 use crate::unit::Snapshot;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use vend_core::counters::Totals;
 use vend_core::id::Epoch;
 use vend_core::machine::Books;
 use vendfleet_wire::{format_uuid, kind_from_number};
@@ -42,6 +43,9 @@ pub struct MachineReport {
     pub motor_turns: u64,
     /// Units that fell in this run.
     pub dropped: u64,
+    /// Turns beyond the vends that the journal counts, whatever their outcome: must be zero unless the journal was deleted
+    /// or lost.
+    pub turns_unrecorded: u64,
     /// Sales whose motor was driven twice: must be zero.
     pub driven_twice: u64,
     /// Why the machine could not be read, when it could not.
@@ -86,6 +90,7 @@ impl MachineReport {
             state: Value::Null,
             boots: 0,
             motor_turns: 0,
+            turns_unrecorded: 0,
             dropped: 0,
             driven_twice: 0,
             error: None,
@@ -109,7 +114,7 @@ impl MachineReport {
             name: name.to_owned(),
             machine_id,
             epochs: epochs(journal, snapshot.epoch)?,
-            lifetime: json::totals(&snapshot.durable.counters.lifetime),
+            lifetime: export::totals(&snapshot.durable.counters.lifetime),
             books: json::books(&books),
             money_conserved: books.balance(),
             assignment_number: snapshot.durable.applied_number,
@@ -118,6 +123,8 @@ impl MachineReport {
             state: json::state(&snapshot.view),
             boots,
             motor_turns: count(seen.driven.len()),
+            turns_unrecorded: count(seen.driven.len())
+                .saturating_sub(vends(&snapshot.durable.counters.lifetime)),
             dropped: seen.dropped,
             driven_twice: count(seen.driven_twice.len()),
             error: None,
@@ -162,7 +169,7 @@ fn one(journal: &SharedJournal, epoch: Epoch) -> Result<(EpochReport, Option<Epo
         let cursor = batch.cursor;
         let report = EpochReport {
             epoch: hex::encode(epoch.0),
-            parent: cursor.parent.map(json::parent),
+            parent: cursor.parent.as_ref().map(export::parent),
             oldest_seq: cursor.oldest_seq,
             last_seq: cursor.last_seq,
             last_hash: hex::encode(batch.previous_hash),
@@ -172,6 +179,11 @@ fn one(journal: &SharedJournal, epoch: Epoch) -> Result<(EpochReport, Option<Epo
         };
         return Ok((report, cursor.parent.map(|p| p.epoch)));
     }
+}
+
+/// Every vend there was: each motor that was driven belongs to one of them.
+fn vends(t: &Totals) -> u64 {
+    [t.vends, t.free_vends, t.test_vends, t.failed_vends, t.unknown_vends].iter().sum()
 }
 
 fn count(n: usize) -> u64 {

@@ -90,6 +90,8 @@ pub struct FleetReport {
     pub money_off: u64,
     /// Sales whose motor was driven twice, over all machines: must be zero.
     pub driven_twice: u64,
+    /// Turns of motors without a vend in the journal, over all machines: must be zero.
+    pub turns_unrecorded: u64,
     /// Machines that ended with an error.
     pub broken: u64,
     /// Each machine.
@@ -100,20 +102,25 @@ impl FleetReport {
     /// Nothing that must be zero is above it.
     #[must_use]
     pub fn sound(&self) -> bool {
-        self.money_off == 0 && self.driven_twice == 0 && self.broken == 0
+        self.money_off == 0 && self.driven_twice == 0 && self.turns_unrecorded == 0 && self.broken == 0
     }
 }
 
 impl Story {
     /// Lets it happen to all of them at once; they are switched on at the end. Without a server nothing settles.
-    pub async fn happen(self, machines: Vec<SimMachine>, tally: Arc<Tally>) -> (Vec<SimMachine>, FleetReport) {
+    pub async fn happen(
+        self,
+        machines: Vec<SimMachine>,
+        tally: Arc<Tally>,
+    ) -> (Vec<SimMachine>, FleetReport) {
         let mut lives = JoinSet::new();
         let ends = Instant::now() + self.lasts;
         for (index, mut machine) in machines.into_iter().enumerate() {
             let tally = Arc::clone(&tally);
             lives.spawn(async move {
                 let index_seed = u64::try_from(index).unwrap_or(u64::MAX);
-                let rng = ChaCha8Rng::seed_from_u64(self.seed.wrapping_add(index_seed.wrapping_mul(0x9E37_79B9)));
+                let rng =
+                    ChaCha8Rng::seed_from_u64(self.seed.wrapping_add(index_seed.wrapping_mul(0x9E37_79B9)));
                 let report = self.one_life(&mut machine, rng, ends, &tally).await;
                 (index, machine, report)
             });
@@ -230,6 +237,7 @@ impl Story {
             settled: of(&tally.settled),
             money_off: count(|m| m.error.is_none() && !m.money_conserved),
             driven_twice: machines.iter().map(|m| m.driven_twice).sum(),
+            turns_unrecorded: machines.iter().map(|m| m.turns_unrecorded).sum(),
             broken: count(|m| m.error.is_some()),
             machines,
         }

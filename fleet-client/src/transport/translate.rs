@@ -40,7 +40,8 @@ pub(super) fn enroll_down(answer: v1::EnrollResponse) -> Result<Enrolled, CallEr
 }
 
 pub(super) fn sync_up(call: SyncCall) -> v1::SyncRequest {
-    let (slots, applied_config, commands_done_through) = call.state.as_ref().map_or((None, None, 0), state_up);
+    let (slots, applied_config, commands_done_through) =
+        call.state.as_ref().map_or((None, None, 0), state_up);
     v1::SyncRequest {
         epoch: call.epoch.0.to_vec(),
         oldest_seq: call.oldest_seq,

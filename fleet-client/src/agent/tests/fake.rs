@@ -78,7 +78,11 @@ impl State {
         let mut previous = call.previous_hash;
         for (seq, r) in (call.first_seq..).zip(&call.records) {
             assert_eq!(r.seq, seq, "contiguous from first_seq");
-            assert_eq!(r.hash, record_hash(&call.epoch, seq, r.kind, r.schema, &previous, &r.body), "BAD_HASH");
+            assert_eq!(
+                r.hash,
+                record_hash(&call.epoch, seq, r.kind, r.schema, &previous, &r.body),
+                "BAD_HASH"
+            );
             previous = r.hash;
         }
         let chain = self.chains.entry(call.epoch).or_default();
@@ -109,9 +113,10 @@ impl State {
             server_incarnation: "life-1".to_owned(),
             server_time_ms: 1_800_000_000_000,
             next_sync_after_ms: 600_000,
-            config: self.config.clone().filter(|c| {
-                newest && call.state.as_ref().is_some_and(|s| s.assignment_number != c.number)
-            }),
+            config: self
+                .config
+                .clone()
+                .filter(|c| newest && call.state.as_ref().is_some_and(|s| s.assignment_number != c.number)),
             commands: Vec::new(),
             unreadable_commands: Vec::new(),
             open_epoch: self.open_epoch.take_if(|o| o.epoch == call.epoch),
@@ -257,8 +262,7 @@ impl Machine {
     /// Offers the sample config under this number from now on.
     pub(super) fn publish(&self, number: u64) {
         let (bytes, sha256) = vendfleet_wire::config::encode(&sample_config(4));
-        self.server
-            .with(|s| s.config = Some(OfferedConfig { number, sha256: sha256.to_vec(), bytes }));
+        self.server.with(|s| s.config = Some(OfferedConfig { number, sha256: sha256.to_vec(), bytes }));
     }
 }
 
@@ -281,7 +285,8 @@ pub(super) async fn until(unit: &Unit, condition: impl Fn(&Unit) -> bool) {
 pub(super) async fn settled(unit: &Unit) {
     until(unit, |u| {
         let (now, status) = (u.snapshot(), u.status());
-        status.all_accepted && status.marks.is_some_and(|m| m.epoch == now.epoch && m.accepted_through == now.last_seq)
+        status.all_accepted
+            && status.marks.is_some_and(|m| m.epoch == now.epoch && m.accepted_through == now.last_seq)
     })
     .await;
 }

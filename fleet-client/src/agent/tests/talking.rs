@@ -96,7 +96,10 @@ async fn an_ordered_epoch_names_its_parent_in_its_first_record_and_in_every_call
         assert!(!of_new.is_empty());
         for call in of_new {
             let parent = call.parent.expect("set in every call of an epoch that follows another");
-            assert_eq!((parent.epoch, parent.last_common_seq, parent.highest_seq), (old.epoch, 2, old.last_seq));
+            assert_eq!(
+                (parent.epoch, parent.last_common_seq, parent.highest_seq),
+                (old.epoch, 2, old.last_seq)
+            );
         }
         let first = &s.chains[&new][0];
         let boot = vendfleet_wire::decode(first.kind, first.schema, &first.body).unwrap();
@@ -141,7 +144,11 @@ async fn verdicts_are_echoed_once_they_are_stored_and_a_restart_forgets_none() {
     machine.server.with(|s| {
         assert_eq!(s.calls.last().unwrap().verdicts_seen_through, 2);
         assert!(s.verdicts.is_empty(), "the server stops repeating");
-        assert_eq!(s.calls.last().unwrap().server_incarnation, "life-1", "the incarnation survives a restart too");
+        assert_eq!(
+            s.calls.last().unwrap().server_incarnation,
+            "life-1",
+            "the incarnation survives a restart too"
+        );
     });
 }
 

@@ -33,7 +33,11 @@ fn a_sale_is_sent_soon_and_takes_its_neighbours_along() {
     plan.answered(0, answer(5), &cursor(5, 5), OURS);
     plan.wrote(10_000);
     plan.wrote(10_000 + settle_ms - 1);
-    assert_eq!(plan.next(10_001), Next::WaitUntil(10_000 + settle_ms), "the second sale does not delay the first");
+    assert_eq!(
+        plan.next(10_001),
+        Next::WaitUntil(10_000 + settle_ms),
+        "the second sale does not delay the first"
+    );
     assert_eq!(plan.next(10_000 + settle_ms), Next::Sync);
 }
 

@@ -3,10 +3,12 @@
 use serde_json::{Value, json};
 use vend_core::counters::Totals;
 use vend_core::money::Pieces;
-use vend_core::record::{Body, Payment, Record, SlotCount, VendOutcome};
+use vend_core::record::{Body, ParentEpoch, Payment, Record, SlotCount, VendOutcome};
 use vendfleet_wire::format_uuid;
 
-pub(super) fn record(record: &Record) -> Value {
+/// What a record says; its kind is the name of one member.
+#[must_use]
+pub fn record(record: &Record) -> Value {
     let (name, body) = body(&record.body);
     json!({
         "boot_id": format_uuid(&record.stamp.boot.0),
@@ -21,14 +23,7 @@ pub(super) fn record(record: &Record) -> Value {
 fn body(body: &Body) -> (&'static str, Value) {
     match body {
         Body::Boot(b) => {
-            let parent = b.parent.map(|p| {
-                json!({
-                    "epoch": hex::encode(p.epoch.0),
-                    "last_common_seq": p.last_common_seq,
-                    "highest_seq": p.highest_seq,
-                    "reason": name_of(&p.reason),
-                })
-            });
+            let parent = b.parent.as_ref().map(parent);
             ("boot", json!({ "firmware": b.firmware, "boot_count": b.boot_count, "parent": parent }))
         }
         Body::Vend(v) => {
@@ -121,6 +116,17 @@ fn body(body: &Body) -> (&'static str, Value) {
     }
 }
 
+/// The epoch before.
+#[must_use]
+pub fn parent(parent: &ParentEpoch) -> Value {
+    json!({
+        "epoch": hex::encode(parent.epoch.0),
+        "last_common_seq": parent.last_common_seq,
+        "highest_seq": parent.highest_seq,
+        "reason": name_of(&parent.reason),
+    })
+}
+
 fn name_of(value: &impl std::fmt::Debug) -> String {
     format!("{value:?}")
 }
@@ -131,11 +137,15 @@ fn slots(slots: &[SlotCount]) -> Vec<Value> {
     slots.iter().map(slot).collect()
 }
 
-fn purse(purse: &[Pieces]) -> Vec<Value> {
+/// Pieces of money.
+#[must_use]
+pub fn purse(purse: &[Pieces]) -> Vec<Value> {
     purse.iter().map(|p| json!({ "denomination_minor": p.denomination, "count": p.count })).collect()
 }
 
-fn totals(t: &Totals) -> Value {
+/// One set of totals.
+#[must_use]
+pub fn totals(t: &Totals) -> Value {
     json!({
         "vends": t.vends,
         "vends_minor": t.vends_minor,

@@ -3,6 +3,8 @@
 
 mod body;
 
+pub use body::{parent, purse, record, totals};
+
 use crate::journal::error::{JournalError, Result};
 use crate::journal::sqlite::raw_record;
 use crate::journal::sqlite::schema::{int, named};
