@@ -27,8 +27,6 @@ pub(super) struct Bulk {
     before: &'static str,
     columns: &'static [Kind],
     after: &'static str,
-    /// What PostgreSQL needs behind that, e.g. row locks.
-    postgres_after: &'static str,
     postgres: OnceLock<Arc<str>>,
     sqlite: [OnceLock<Arc<str>>; CHUNK_SIZES],
 }
@@ -41,16 +39,9 @@ impl Bulk {
             before,
             columns,
             after,
-            postgres_after: "",
             postgres: OnceLock::new(),
             sqlite: [const { OnceLock::new() }; CHUNK_SIZES],
         }
-    }
-
-    /// Adds a tail for PostgreSQL.
-    pub(super) const fn then_on_postgres(mut self, tail: &'static str) -> Self {
-        self.postgres_after = tail;
-        self
     }
 
     /// A list of rows for it, with room for `rows`.
@@ -74,8 +65,8 @@ impl Bulk {
                     format!("${}::{name}[]", at + 1)
                 })
                 .collect();
-            let (before, after, tail) = (self.before, self.after, self.postgres_after);
-            format!("{before} SELECT * FROM UNNEST({}) {after} {tail}", arrays.join(", ")).into()
+            let (before, after) = (self.before, self.after);
+            format!("{before} SELECT * FROM UNNEST({}) {after}", arrays.join(", ")).into()
         });
         Arc::clone(text)
     }

@@ -17,7 +17,6 @@ pub mod alerts;
 mod backup;
 mod bulk;
 pub mod catalog;
-mod credentials;
 mod engine;
 mod error;
 pub mod events;
@@ -32,7 +31,6 @@ mod tx;
 mod value;
 mod waiting;
 
-pub use credentials::StoredCredential;
 pub use engine::Engine;
 pub use error::{Cause, StoreError, UniqueKey};
 pub use migrate::SCHEMA_VERSION;
