@@ -6,6 +6,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "the one home of time, ids and randomness in this crate")]
 
+#[cfg(test)]
+mod tests;
+
 use rand::rngs::SysRng;
 use rand::{Rng, RngExt, SeedableRng, TryRng};
 use rand_chacha::ChaCha20Rng;

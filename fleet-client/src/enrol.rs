@@ -4,6 +4,9 @@
 //! the enrolment is forgotten. Whatever is lost in between, [`resume`] asks again with the same token and the same
 //! secret, and the server gives the same answer.
 
+#[cfg(test)]
+mod tests;
+
 use crate::context::Context;
 use crate::credentials::{
     ClientCertificate, CredentialStore, Credentials, Endpoint, Identity, Pending, Secret, StoreError,

@@ -9,7 +9,7 @@ mod config;
 mod driver;
 pub mod plan;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod watch;
 
 pub use config::ConfigError;

@@ -4,7 +4,7 @@
 
 mod answers;
 mod backing_off;
-mod fake;
+pub(crate) mod fake;
 mod talking;
 mod timing;
 

@@ -34,6 +34,8 @@ mod machine;
 mod observe;
 pub mod report;
 pub mod story;
+#[cfg(test)]
+mod tests;
 
 pub use crate::device::CutPoint;
 pub use customers::{Bought, refill, sample_config};

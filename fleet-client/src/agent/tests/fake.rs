@@ -25,7 +25,7 @@ use vendfleet_wire::record_hash;
 
 /// What goes wrong with one Sync.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     None,
     LoseRequest,
     LoseReply,
@@ -37,38 +37,40 @@ pub(super) enum Fault {
 }
 
 #[derive(Default)]
-pub(super) struct State {
-    pub(super) chains: BTreeMap<Epoch, Vec<RawRecord>>,
-    pub(super) calls: Vec<SyncCall>,
-    pub(super) script: VecDeque<Fault>,
-    pub(super) verdicts: Vec<Verdict>,
-    pub(super) open_epoch: Option<EpochOrder>,
-    pub(super) reenroll: Option<String>,
-    pub(super) config: Option<OfferedConfig>,
-    pub(super) enrolments: Vec<Enroll>,
-    pub(super) lose_enrol_replies: u32,
-    pub(super) speaking_as: Option<Identity>,
+pub(crate) struct State {
+    pub(crate) chains: BTreeMap<Epoch, Vec<RawRecord>>,
+    pub(crate) calls: Vec<SyncCall>,
+    pub(crate) script: VecDeque<Fault>,
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) open_epoch: Option<EpochOrder>,
+    pub(crate) reenroll: Option<String>,
+    pub(crate) config: Option<OfferedConfig>,
+    pub(crate) enrolments: Vec<Enroll>,
+    pub(crate) lose_enrol_replies: u32,
+    /// Looked at when an enrolment arrives, before it is answered.
+    pub(crate) on_enroll: Option<Box<dyn Fn(&Enroll) + Send>>,
+    pub(crate) speaking_as: Option<Identity>,
     in_flight: u32,
-    pub(super) most_in_flight: u32,
+    pub(crate) most_in_flight: u32,
 }
 
 #[derive(Clone)]
-pub(super) struct Fake {
-    pub(super) state: Arc<Mutex<State>>,
-    pub(super) hint: watch::Sender<u64>,
+pub(crate) struct Fake {
+    pub(crate) state: Arc<Mutex<State>>,
+    pub(crate) hint: watch::Sender<u64>,
 }
 
 impl Fake {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { state: Arc::default(), hint: watch::Sender::new(0) }
     }
 
-    pub(super) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut self.state.lock().unwrap())
     }
 
     /// The records of an epoch, by number.
-    pub(super) fn seqs(&self, epoch: Epoch) -> Vec<u64> {
+    pub(crate) fn seqs(&self, epoch: Epoch) -> Vec<u64> {
         self.with(|s| s.chains.get(&epoch).map(|c| c.iter().map(|r| r.seq).collect()).unwrap_or_default())
     }
 }
@@ -137,6 +139,9 @@ impl Transport for Fake {
     async fn enroll(&self, call: Enroll) -> Result<Enrolled, CallError> {
         self.with(|s| {
             s.enrolments.push(call.clone());
+            if let Some(look) = &s.on_enroll {
+                look(&call);
+            }
             if s.lose_enrol_replies > 0 {
                 s.lose_enrol_replies -= 1;
                 return Err(lost());
@@ -192,7 +197,7 @@ impl Transport for Fake {
     }
 }
 
-pub(super) struct FakeHints(watch::Receiver<u64>);
+pub(crate) struct FakeHints(watch::Receiver<u64>);
 
 impl Hints for FakeHints {
     async fn next(&mut self) -> Result<Option<Hint>, CallError> {
@@ -203,11 +208,11 @@ impl Hints for FakeHints {
     }
 }
 
-pub(super) fn endpoint() -> Endpoint {
+pub(crate) fn endpoint() -> Endpoint {
     Endpoint { url: "https://fake".to_owned(), ca_pem: String::new(), server_name: None }
 }
 
-pub(super) fn about() -> About {
+pub(crate) fn about() -> About {
     About {
         serial: "S-1".to_owned(),
         model: "test".to_owned(),
@@ -217,15 +222,15 @@ pub(super) fn about() -> About {
 }
 
 /// A machine of its own directory, talking to a fake server.
-pub(super) struct Machine {
-    pub(super) dir: tempfile::TempDir,
-    pub(super) server: Fake,
-    pub(super) limits: Limits,
+pub(crate) struct Machine {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) server: Fake,
+    pub(crate) limits: Limits,
     boots: u64,
 }
 
 impl Machine {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let identity = Identity {
             machine_id: "machine-0".to_owned(),
@@ -238,7 +243,7 @@ impl Machine {
         Self { dir, server: Fake::new(), limits: Limits::default(), boots: 0 }
     }
 
-    pub(super) async fn boot(&mut self) -> Unit {
+    pub(crate) async fn boot(&mut self) -> Unit {
         self.boots += 1;
         let context = Context::seeded(self.boots);
         let behaviour = Behaviour::default();
@@ -260,14 +265,14 @@ impl Machine {
     }
 
     /// Offers the sample config under this number from now on.
-    pub(super) fn publish(&self, number: u64) {
+    pub(crate) fn publish(&self, number: u64) {
         let (bytes, sha256) = vendfleet_wire::config::encode(&sample_config(4));
         self.server.with(|s| s.config = Some(OfferedConfig { number, sha256: sha256.to_vec(), bytes }));
     }
 }
 
 /// Waits, in virtual time, until the unit has come to where `condition` holds.
-pub(super) async fn until(unit: &Unit, condition: impl Fn(&Unit) -> bool) {
+pub(crate) async fn until(unit: &Unit, condition: impl Fn(&Unit) -> bool) {
     let (mut snapshots, mut statuses) = (unit.snapshots(), unit.statuses());
     let waiting = async {
         while !condition(unit) {
@@ -282,7 +287,7 @@ pub(super) async fn until(unit: &Unit, condition: impl Fn(&Unit) -> bool) {
 }
 
 /// Waits until the server has everything the machine has written.
-pub(super) async fn settled(unit: &Unit) {
+pub(crate) async fn settled(unit: &Unit) {
     until(unit, |u| {
         let (now, status) = (u.snapshot(), u.status());
         status.all_accepted
@@ -292,7 +297,7 @@ pub(super) async fn settled(unit: &Unit) {
 }
 
 /// One sale in coins; the machine is filled first when need be.
-pub(super) async fn sell(unit: &Unit) {
+pub(crate) async fn sell(unit: &Unit) {
     until(unit, |u| u.snapshot().config.is_some()).await;
     let now = unit.snapshot();
     if now.durable.slots.iter().all(|s| s.units == 0) {
