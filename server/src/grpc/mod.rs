@@ -6,6 +6,7 @@
 pub mod catalog;
 mod fields;
 pub mod layers;
+pub mod machine_sync;
 mod page;
 mod request;
 pub mod status;

@@ -4,7 +4,8 @@
 //! connected machines every poll interval.
 
 use crate::domain::ids::MachineId;
-use crate::store::{Store, Waiting};
+use crate::store::Store;
+pub use crate::store::Waiting;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

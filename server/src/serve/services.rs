@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tonic::service::Routes;
 use uuid::Uuid;
-use vendfleet_proto::v1::catalog_service_server::{self, CatalogServiceServer};
+use vendfleet_proto::v1::{
+    catalog_service_server::{self, CatalogServiceServer},
+    machine_sync_service_server::{self, MachineSyncServiceServer},
+};
 
 use super::{Parts, Running, ServeError, Toolbox, start_with};
 use crate::{
@@ -15,17 +18,33 @@ use crate::{
     domain::{
         fleet::{Credential, CredentialState as StoredState},
         ids::{CredentialId, MachineId},
+        sync,
     },
     error::ApiError,
-    grpc::catalog::CatalogGrpc,
+    grpc::{
+        catalog::CatalogGrpc,
+        machine_sync::{MachineSyncGrpc, MachineSyncSettings},
+    },
     health::DatabaseProbe,
-    operations::{Deps, Settings, SignCertificate, SignedCertificate},
-    store::{Store, StoreError, StoreOptions, Target, fleet::credentials},
+    operations::{
+        Deps, Settings, SignCertificate, SignedCertificate,
+        sync::{Committer, CommitterSettings, SyncOperation},
+        watch::Hints,
+    },
+    store::{Engine, Store, StoreError, StoreOptions, Target, fleet::credentials},
     tls::Authority,
 };
 
 /// The embedded database, in the data directory.
 const DATABASE_FILE: &str = "vendfleet.db";
+
+/// How often what another replica did is looked for, on behalf of connected machines.
+const HINT_POLL: Duration = Duration::from_secs(2);
+
+/// Transactions that commit Syncs side by side on PostgreSQL.
+const POSTGRES_LANES: usize = 4;
+/// Records in one commit of Syncs; a batch closes when it has reached this.
+const MAX_BATCH_RECORDS: usize = 16_384;
 
 /// Starts the whole server.
 pub async fn start(config: Config, context: Context) -> Result<Running, ServeError> {
@@ -35,11 +54,20 @@ pub async fn start(config: Config, context: Context) -> Result<Running, ServeErr
 async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
     let store = open(&tools.config.database, &tools.data_dir, tools.context.clone()).await?;
     let limits = &tools.config.limits;
+    let hints = Hints::default();
+    let (poll, drain) = (hints.clone().poll(store.clone(), HINT_POLL), tools.drain.clone());
+    tools.workers.spawn(async move {
+        tokio::select! {
+            () = drain.cancelled() => {}
+            () = poll => {}
+        }
+    });
     let deps = Deps {
         store: store.clone(),
         context: tools.context.clone(),
         key: tools.secret_key.clone(),
         signer: tools.authority.clone(),
+        hints,
         settings: Settings {
             replica: tools.config.server.listen.to_string(),
             started_at_ms: tools.context.now_ms(),
@@ -49,8 +77,40 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
     let catalog = CatalogServiceServer::new(CatalogGrpc::new(deps.clone()));
     let mut routes = Routes::builder();
     routes.add_service(catalog.max_decoding_message_size(limits.message_bytes));
-    let serving = vec![catalog_service_server::SERVICE_NAME];
+    let machine_sync = MachineSyncServiceServer::new(machine_sync(&tools, &deps).await?);
+    routes.add_service(machine_sync.max_decoding_message_size(limits.sync_message_bytes));
+    let serving = vec![catalog_service_server::SERVICE_NAME, machine_sync_service_server::SERVICE_NAME];
     Ok(Parts { routes, serving, credentials: Arc::new(store.clone()), probe: Arc::new(store) })
+}
+
+async fn machine_sync(tools: &Toolbox, deps: &Deps) -> Result<MachineSyncGrpc, ServeError> {
+    let (store, context) = (&deps.store, &deps.context);
+    let (sync, commit) = (&tools.config.sync, &tools.config.commit);
+    let settings = CommitterSettings {
+        lanes: match store.engine() {
+            // One writer: a second lane would only wait for it.
+            Engine::Sqlite => 1,
+            Engine::Postgres => POSTGRES_LANES,
+        },
+        max_batch_calls: commit.max_batch_requests,
+        max_batch_records: MAX_BATCH_RECORDS,
+        max_queued_calls: commit.queue_requests,
+        max_queued_ms: tools.config.limits.deadline_ms,
+        sync: sync::Settings {
+            base_interval_ms: sync.base_interval_ms,
+            stale_call_grace_ms: i64::try_from(sync.stale_call_grace_ms).unwrap_or(i64::MAX),
+        },
+    };
+    let committer = Committer::start(store, context, &tools.metrics, &settings);
+    let operation =
+        SyncOperation::start(store.clone(), committer, context.clone()).await.map_err(database)?;
+    let settings = MachineSyncSettings {
+        keep_days: sync.keep_days,
+        max_records: sync.max_records,
+        max_body_bytes: sync.max_body_bytes,
+        watch_heartbeat: Duration::from_millis(sync.watch_heartbeat_ms),
+    };
+    Ok(MachineSyncGrpc::new(deps.clone(), operation, settings))
 }
 
 impl SignCertificate for Authority {

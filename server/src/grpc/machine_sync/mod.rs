@@ -1,63 +1,80 @@
 //! `MachineSyncService` on the wire.
 
 mod answer;
+mod enroll;
 mod parse;
 mod watch;
 
-use crate::auth::caller::{Caller, MachineCaller};
-use crate::context::Context;
+use crate::auth::{Caller, MachineCaller};
 use crate::error::{ApiError, Reason};
-use crate::operations::enroll::EnrollOperation;
+use crate::operations::Deps;
+use crate::operations::fleet::reenroll_token;
 use crate::operations::sync::SyncOperation;
-use crate::operations::watch::Hints;
 use crate::telemetry;
+use std::time::Duration;
 use tonic::{Request, Response, Status};
 use vendfleet_proto::v1;
 use vendfleet_proto::v1::machine_sync_service_server::MachineSyncService;
 
-/// The service. Generated code calls it; every call it answers is parsed here and decided in `operations`.
+/// The service. Generated code calls it; every call is parsed here and decided in `operations`.
 pub struct MachineSyncGrpc {
-    /// Identities.
-    pub enroll: EnrollOperation,
-    /// The one call.
-    pub sync: SyncOperation,
-    /// What waits for machines.
-    pub hints: Hints,
-    /// Time and ids.
-    pub context: Context,
+    deps: Deps,
+    sync: SyncOperation,
+    settings: MachineSyncSettings,
+}
+
+/// What an operator can set of it.
+#[derive(Clone, Copy, Debug)]
+pub struct MachineSyncSettings {
     /// How long devices keep what is durable, days.
     pub keep_days: u32,
+    /// Most records of one Sync.
+    pub max_records: usize,
+    /// Most bytes of record bodies of one Sync.
+    pub max_body_bytes: usize,
+    /// A stream of hints sends something at least so often.
+    pub watch_heartbeat: Duration,
 }
 
 impl MachineSyncGrpc {
+    /// The service over these.
+    #[must_use]
+    pub fn new(deps: Deps, sync: SyncOperation, settings: MachineSyncSettings) -> Self {
+        Self { deps, sync, settings }
+    }
+
     async fn answer(&self, request: Request<v1::SyncRequest>) -> Result<v1::SyncResponse, ApiError> {
-        let caller = machine(&request)?;
-        let trace_id = telemetry::current().map(|trace| trace.id).unwrap_or_default();
-        let incarnation = self.sync.incarnation();
-        let edge = parse::Edge { caller, incarnation, received_at_ms: self.context.now_ms(), trace_id };
+        let edge = parse::Edge {
+            caller: machine(&request)?,
+            incarnation: self.sync.incarnation(),
+            received_at_ms: self.deps.context.now_ms(),
+            trace_id: telemetry::current().map(|trace| trace.id).unwrap_or_default(),
+            max_records: self.settings.max_records,
+            max_body_bytes: self.settings.max_body_bytes,
+        };
         let call = parse::sync_call(request.into_inner(), edge)?;
         let epoch = call.epoch;
         let answered = self.sync.sync(call).await?;
-        let claim_token = answered.answer.reenroll_as.map(|machine| self.enroll.reenroll_token(machine, epoch));
-        Ok(answer::response(answered, self.keep_days, claim_token))
+        let token = answered.answer.reenroll_as.map(|machine| reenroll_token(&self.deps.key, machine, epoch));
+        Ok(answer::response(answered, self.settings.keep_days, token))
     }
 }
 
 #[tonic::async_trait]
 impl MachineSyncService for MachineSyncGrpc {
     async fn enroll(&self, request: Request<v1::EnrollRequest>) -> Result<Response<v1::EnrollResponse>, Status> {
-        super::enroll::enroll(&self.enroll, request).await.map(Response::new).map_err(Status::from)
+        Ok(Response::new(enroll::enroll(&self.deps, request.into_inner()).await?))
     }
 
     async fn sync(&self, request: Request<v1::SyncRequest>) -> Result<Response<v1::SyncResponse>, Status> {
-        self.answer(request).await.map(Response::new).map_err(Status::from)
+        Ok(Response::new(self.answer(request).await?))
     }
 
     type WatchStream = watch::HintStream;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let caller = machine(&request).map_err(Status::from)?;
-        watch::open(self, caller, request.get_ref()).await.map(Response::new).map_err(Status::from)
+        let caller = machine(&request)?;
+        Ok(Response::new(watch::open(self, caller, request.get_ref()).await?))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A `SyncRequest` into a `SyncCall`: after this it can't be malformed. Runs on the caller's own task, outside any lock.
 
-use crate::auth::caller::{MachineCaller, Standing};
+use crate::auth::{MachineCaller, Standing};
 use crate::domain::ids::{CredentialId, Incarnation, MachineId};
 use crate::domain::sync::{
     AppliedConfig, BadBody, CredentialState, RecordIn, ReportedSlot, ReportedSlots, SyncCall, VerdictReason,
@@ -23,6 +23,8 @@ pub(super) struct Edge {
     pub(super) incarnation: Incarnation,
     pub(super) received_at_ms: i64,
     pub(super) trace_id: String,
+    pub(super) max_records: usize,
+    pub(super) max_body_bytes: usize,
 }
 
 /// Parses and checks, hashes included.
@@ -35,14 +37,13 @@ pub(super) fn sync_call(request: v1::SyncRequest, edge: Edge) -> Result<SyncCall
     let boot = BootId(check.bytes("now.boot_id", request.now.as_ref().map_or(&[][..], |now| &now.boot_id)));
     let previous_hash: [u8; 32] = check.bytes("previous_hash", &request.previous_hash);
     check.marks(&request);
-    let records_shape = check.records(&request);
+    check.records(&request, &edge);
     let parent = request.parent.as_ref().map(|parent| check.parent(parent, epoch));
     let slots = request.slots.as_ref().map(|slots| check.slots(slots));
     let applied = request.applied_config.as_ref().map(|applied| check.applied(applied));
     check.rule(request.firmware.len() <= MAX_FIRMWARE_BYTES, "firmware", "at most 64 bytes");
     check.rule(request.server_incarnation.len() <= 64, "server_incarnation", "at most 64 bytes");
     check.done()?;
-    debug_assert!(records_shape);
 
     let records = records(&epoch, request.first_seq, &previous_hash, request.records)?;
     let now = request.now.unwrap_or_default();
@@ -169,10 +170,11 @@ impl Check {
         self.rule(r.now.is_some(), "now", "required");
     }
 
-    fn records(&mut self, r: &v1::SyncRequest) -> bool {
-        self.rule(r.records.len() <= wire::MAX_BATCH_RECORDS, "records", "at most 512");
+    fn records(&mut self, r: &v1::SyncRequest, edge: &Edge) {
+        let (most, most_bytes) = (edge.max_records, edge.max_body_bytes);
+        self.rule(r.records.len() <= most, "records", &format!("at most {most}"));
         let bytes: usize = r.records.iter().map(|record| record.body.len()).sum();
-        self.rule(bytes <= wire::MAX_BATCH_BODY_BYTES, "records", "at most 200000 bytes of bodies");
+        self.rule(bytes <= most_bytes, "records", &format!("at most {most_bytes} bytes of bodies"));
         for (i, record) in r.records.iter().enumerate() {
             if record.body.len() > wire::MAX_BODY_BYTES {
                 self.rule(false, &format!("records[{i}].body"), "at most 4096 bytes");
@@ -184,7 +186,6 @@ impl Check {
                 self.rule(false, &format!("records[{i}].seq"), "contiguous from first_seq");
             }
         }
-        self.violations.is_empty()
     }
 
     fn parent(&mut self, parent: &v1::ParentEpoch, epoch: Epoch) -> ParentEpoch {

@@ -1,23 +1,15 @@
-//! The stream of hints.
+//! The stream of hints. Its age is bounded by the shell, as every stream's is.
 
 use super::MachineSyncGrpc;
-use crate::auth::caller::{MachineCaller, Standing};
+use crate::auth::{MachineCaller, Standing};
 use crate::domain::ids::MachineId;
 use crate::error::ApiError;
-use crate::operations::watch::Subscription;
-use crate::store::Waiting;
+use crate::operations::watch::{Subscription, Waiting};
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
 use tokio_stream::Stream;
 use tonic::Status;
 use vendfleet_proto::v1;
-
-/// A heartbeat when nothing else was sent, so that both ends notice a dead link.
-const HEARTBEAT: Duration = Duration::from_secs(30);
-/// A stream ends itself between these ages, so that a fleet does not reconnect as one.
-const MIN_AGE: Duration = Duration::from_secs(25 * 60);
-const AGE_JITTER: Duration = Duration::from_secs(10 * 60);
 
 pub(super) type HintStream = Pin<Box<dyn Stream<Item = Result<v1::WatchResponse, Status>> + Send>>;
 
@@ -32,14 +24,18 @@ pub(super) async fn open(
         }
     }
     let machine = MachineId(caller.machine_id);
-    let subscription = service.hints.subscribe(machine);
+    let subscription = service.deps.hints.subscribe(machine);
     let first = match caller.standing {
         Standing::Active => service.sync.waiting(machine).await?,
         // Nothing is ever told to a credential that may only upload.
         Standing::UploadOnly { .. } => Waiting::default(),
     };
-    let ends_at = Instant::now() + MIN_AGE + service.context.jitter(AGE_JITTER);
-    let state = State { subscription, context: service.context.clone(), first: Some(first), ends_at };
+    let state = State {
+        subscription,
+        context: service.deps.context.clone(),
+        first: Some(first),
+        heartbeat: service.settings.watch_heartbeat,
+    };
     Ok(Box::pin(stream(state)))
 }
 
@@ -47,7 +43,8 @@ struct State {
     subscription: Subscription,
     context: crate::context::Context,
     first: Option<Waiting>,
-    ends_at: Instant,
+    /// Sent when nothing else was for so long, so that both ends notice a dead link.
+    heartbeat: Duration,
 }
 
 fn stream(state: State) -> impl Stream<Item = Result<v1::WatchResponse, Status>> + Send {
@@ -77,8 +74,7 @@ async fn pump(mut state: State, sender: &tokio::sync::mpsc::Sender<Result<v1::Wa
                 }
                 waiting = *state.subscription.waiting.borrow_and_update();
             }
-            () = tokio::time::sleep(HEARTBEAT) => waiting = Waiting::default(),
-            () = sleep_until(state.ends_at) => return,
+            () = tokio::time::sleep(state.heartbeat) => waiting = Waiting::default(),
         }
     }
 }

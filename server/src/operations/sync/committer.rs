@@ -8,10 +8,10 @@ use crate::context::Context;
 use crate::domain::ids::{Ids, MachineId};
 use crate::domain::sync::{self, Answer, Settings, SyncCall, Writes};
 use crate::error::{ApiError, Reason};
+use crate::metrics::{KindLabels, Metrics};
 use crate::store::{Store, StoreError};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -33,28 +33,11 @@ pub struct CommitterSettings {
     pub sync: Settings,
 }
 
-/// What the committer counts.
-#[derive(Default, Debug)]
-pub struct SyncMetrics {
-    /// Commits done.
-    pub commits: AtomicU64,
-    /// Calls answered OK.
-    pub calls: AtomicU64,
-    /// Main-chain records stored.
-    pub records: AtomicU64,
-    /// Calls refused because a queue was full or too slow.
-    pub refused: AtomicU64,
-    /// Batches split because a member's data failed.
-    pub bisections: AtomicU64,
-    /// Calls waiting now.
-    pub queued: AtomicU64,
-}
-
 /// The way in: hands calls to their lanes. Cheap to clone; lanes end when the last clone is dropped.
 #[derive(Clone)]
 pub struct Committer {
     lanes: Arc<[mpsc::Sender<Job>]>,
-    metrics: Arc<SyncMetrics>,
+    metrics: Metrics,
     context: Context,
 }
 
@@ -67,8 +50,7 @@ struct Job {
 impl Committer {
     /// Starts the lanes on the current runtime.
     #[must_use]
-    pub fn start(store: &Store, context: &Context, settings: &CommitterSettings) -> Self {
-        let metrics = Arc::new(SyncMetrics::default());
+    pub fn start(store: &Store, context: &Context, metrics: &Metrics, settings: &CommitterSettings) -> Self {
         let lanes = (0..settings.lanes.max(1))
             .map(|_| {
                 let (sender, receiver) = mpsc::channel(settings.max_queued_calls.max(1));
@@ -84,13 +66,7 @@ impl Committer {
                 sender
             })
             .collect();
-        Self { lanes, metrics, context: context.clone() }
-    }
-
-    /// What it counts.
-    #[must_use]
-    pub fn metrics(&self) -> &Arc<SyncMetrics> {
-        &self.metrics
+        Self { lanes, metrics: metrics.clone(), context: context.clone() }
     }
 
     /// Queues a call and waits for its answer. A caller that goes away does not stop its call.
@@ -101,10 +77,9 @@ impl Committer {
         let lane = lane_of(call.machine, self.lanes.len());
         let (reply, answer) = oneshot::channel();
         let job = Job { call, queued_at: self.context.elapsed(), reply };
-        self.metrics.queued.fetch_add(1, Ordering::Relaxed);
+        self.metrics.commit_queue_requests.inc();
         if self.lanes[lane].try_send(job).is_err() {
-            self.metrics.queued.fetch_sub(1, Ordering::Relaxed);
-            self.metrics.refused.fetch_add(1, Ordering::Relaxed);
+            self.metrics.commit_queue_requests.dec();
             return Err(overloaded());
         }
         answer.await.unwrap_or_else(|_| Err(ApiError::unavailable("the committer's lane ended")))
@@ -126,7 +101,7 @@ struct Lane {
     store: Store,
     context: Context,
     settings: CommitterSettings,
-    metrics: Arc<SyncMetrics>,
+    metrics: Metrics,
     receiver: mpsc::Receiver<Job>,
     /// Second calls of a machine that is already in the batch; first in the next one. Bounded by the queue's own
     /// bound: a batch takes no more than `max_batch_calls` from it.
@@ -136,7 +111,7 @@ struct Lane {
 impl Lane {
     async fn run(mut self) {
         while let Some(batch) = self.next_batch().await {
-            self.metrics.queued.fetch_sub(batch.len() as u64, Ordering::Relaxed);
+            self.metrics.commit_queue_requests.dec_by(i64::try_from(batch.len()).unwrap_or(0));
             let fresh = self.refuse_stale(batch);
             if !fresh.is_empty() {
                 self.settle(fresh).await;
@@ -157,7 +132,9 @@ impl Lane {
             && records < self.settings.max_batch_records
             && put_back.len() < self.settings.max_batch_calls
         {
-            let Some(job) = self.deferred.pop_front().or_else(|| self.receiver.try_recv().ok()) else { break };
+            let Some(job) = self.deferred.pop_front().or_else(|| self.receiver.try_recv().ok()) else {
+                break;
+            };
             if machines.insert(job.call.machine) {
                 records += job.call.records.len();
                 batch.push(job);
@@ -177,7 +154,6 @@ impl Lane {
         let (stale, fresh): (Vec<Job>, Vec<Job>) =
             batch.into_iter().partition(|job| now.saturating_sub(job.queued_at) > bound);
         for job in stale {
-            self.metrics.refused.fetch_add(1, Ordering::Relaxed);
             let _ = job.reply.send(Err(overloaded()));
         }
         fresh
@@ -187,19 +163,16 @@ impl Lane {
     async fn settle(&self, jobs: Vec<Job>) {
         let mut work = vec![jobs];
         while let Some(jobs) = work.pop() {
-            let (calls, replies): (Vec<SyncCall>, Vec<_>) = jobs.into_iter().map(|j| (j.call, j.reply)).unzip();
+            let (calls, replies): (Vec<SyncCall>, Vec<_>) =
+                jobs.into_iter().map(|j| (j.call, j.reply)).unzip();
             match self.commit(&calls).await {
                 Ok(answers) => {
-                    self.metrics.commits.fetch_add(1, Ordering::Relaxed);
                     for (reply, answer) in replies.into_iter().zip(answers) {
-                        if answer.is_ok() {
-                            self.metrics.calls.fetch_add(1, Ordering::Relaxed);
-                        }
                         let _ = reply.send(answer);
                     }
                 }
                 Err(error) if is_data(&error) && calls.len() > 1 => {
-                    self.metrics.bisections.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(%error, calls = calls.len(), "splitting a batch of Syncs");
                     let mut jobs: Vec<Job> = calls
                         .into_iter()
                         .zip(replies)
@@ -252,6 +225,7 @@ impl Lane {
         calls: &[SyncCall],
         check_counted: bool,
     ) -> Result<Vec<Result<Answer, ApiError>>, StoreError> {
+        let began = self.context.elapsed();
         let mut tx = self.store.begin_hot().await?;
         let mut views = tx.load_sync(calls, check_counted).await?;
         let mut writes = Writes::default();
@@ -260,19 +234,41 @@ impl Lane {
             .iter()
             .map(|call| match views.get_mut(&call.machine) {
                 Some(view) => Ok(sync::fold(view, call, &self.settings.sync, &mut ids, &mut writes)),
-                None => Err(ApiError::new(Reason::MachineRevoked, "this machine is not known to the server any more")),
+                None => Err(ApiError::new(
+                    Reason::MachineRevoked,
+                    "this machine is not known to the server any more",
+                )),
             })
             .collect();
         tx.write_sync(&views, &writes).await?;
         tx.commit().await?;
-        self.metrics.records.fetch_add(writes.records.len() as u64, Ordering::Relaxed);
+        self.count(calls.len(), &writes, self.context.elapsed().saturating_sub(began));
         Ok(answers)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a batch has at most thousands of calls")]
+impl Lane {
+    fn count(&self, calls: usize, writes: &Writes, took: Duration) {
+        self.metrics.commit_batch_requests.observe(calls as f64);
+        self.metrics.commit_seconds.observe(took.as_secs_f64());
+        let dead = writes.dead_letters.len();
+        for (kind, count) in [
+            ("applied", writes.records.len() - dead),
+            ("dead_letter", dead),
+            ("quarantined", writes.quarantined.len()),
+        ] {
+            self.metrics.sync_records.get_or_create(&KindLabels { kind }).inc_by(count as u64);
+        }
     }
 }
 
 /// A member's data made the batch fail, so a smaller batch may do.
 fn is_data(error: &StoreError) -> bool {
-    matches!(error, StoreError::Data(_) | StoreError::UniqueCounted | StoreError::Taken(_) | StoreError::Corrupt(_))
+    matches!(
+        error,
+        StoreError::Data(_) | StoreError::UniqueCounted | StoreError::Taken(_) | StoreError::Corrupt(_)
+    )
 }
 
 /// One failure, told to each caller of the batch.

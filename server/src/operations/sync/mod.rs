@@ -5,7 +5,7 @@
 
 mod committer;
 
-pub use committer::{Committer, CommitterSettings, SyncMetrics};
+pub use committer::{Committer, CommitterSettings};
 
 use crate::context::Context;
 use crate::domain::ids::{Incarnation, MachineId};
@@ -88,11 +88,9 @@ impl SyncOperation {
         if let Some(found) = self.configs.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Ok(found.clone());
         }
-        let body = self
-            .store
-            .config_body(id)
-            .await?
-            .ok_or_else(|| ApiError::internal(format!("desired config {} is not stored", hex::encode(id.0))))?;
+        let body = self.store.config_body(id).await?.ok_or_else(|| {
+            ApiError::internal(format!("desired config {} is not stored", hex::encode(id.0)))
+        })?;
         let bytes = Arc::new(ConfigBytes { id, sha256: body.sha256, body: body.body });
         let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
         if configs.len() >= MAX_CACHED_CONFIGS {
