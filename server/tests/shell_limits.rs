@@ -9,9 +9,7 @@ use prost::Message as _;
 use server::{auth::Role, error::Reason};
 use shell_support::{Bench, assert_reason, authorize, machine_header, until};
 use tonic::{Code, Request};
-use vendfleet_proto::v1::{
-    self, catalog_service_client::CatalogServiceClient, machine_sync_service_client::MachineSyncServiceClient,
-};
+use vendfleet_proto::v1::{self, machine_sync_service_client::MachineSyncServiceClient};
 
 #[tokio::test]
 async fn a_call_ends_at_the_callers_deadline_with_deadline_exceeded() {

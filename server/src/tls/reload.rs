@@ -91,7 +91,7 @@ pub async fn watch_files(tls: Arc<ServerTls>, poll: Duration, told: Arc<Notify>,
         match looked.await {
             Ok(Some(Ok(()))) => tracing::info!("certificates read again"),
             Ok(Some(Err(cause))) => {
-                tracing::error!(%cause, "certificates not read again; the old ones stay in use")
+                tracing::error!(%cause, "certificates not read again; the old ones stay in use");
             }
             Ok(None) => {}
             Err(cause) => tracing::error!(%cause, "looking at the certificates failed"),
