@@ -1,5 +1,5 @@
 //! One table reason -> code -> retry: in code, in the contract's comments and in docs/errors.md, all the same.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 use std::{fmt::Write as _, path::Path};
 
