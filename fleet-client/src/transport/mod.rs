@@ -8,6 +8,8 @@
 
 pub mod grpc;
 pub mod line;
+#[cfg(test)]
+mod tests;
 mod translate;
 
 use crate::credentials::{Endpoint, Identity};
