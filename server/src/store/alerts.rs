@@ -1,9 +1,13 @@
 //! Alerts that operations raise and end. Those of a Sync are written with its batch.
 
-use super::{StoreError, Tx};
+use super::{Arg, Row, Session, StoreError, Tx};
+use crate::domain::fleet::{Alert, AlertFilter, AlertState};
 use crate::domain::ids::{AlertId, MachineId};
+use crate::domain::page::PageRequest;
+use sqlx::AssertSqlSafe;
+use std::fmt::Write as _;
 use uuid::Uuid;
-use vend_core::id::ProductId;
+use vend_core::id::{Epoch, ProductId};
 
 /// An alert to raise. One with the same `(machine, kind, key)` that is still open is counted up instead.
 #[derive(Clone, Debug)]
@@ -61,6 +65,98 @@ pub async fn end(
         "UPDATE alerts SET resolved_at_ms = $4 \
          WHERE machine_id = $1 AND kind = $2 AND alert_key = $3 AND resolved_at_ms = 0",
         &[(&machine.0).into(), kind.into(), key.into(), now_ms.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+const SELECT: &str = "SELECT machine_id, alert_id, kind, alert_key, detail, epoch, seq, product_id, order_id, \
+     purchase_id, occurrences, created_at_ms, last_at_ms, acknowledged_by, acknowledged_at_ms, resolved_by, \
+     resolved_at_ms, note, trace_id FROM alerts";
+
+fn alert(row: &Row) -> Result<Alert, StoreError> {
+    let mut c = row.columns();
+    let machine = MachineId(c.uuid()?);
+    Ok(Alert {
+        machine: (machine != NO_MACHINE).then_some(machine),
+        id: AlertId(c.uuid()?),
+        kind: c.text()?.to_owned(),
+        key: c.text()?.to_owned(),
+        detail: c.text()?.to_owned(),
+        epoch: c.opt_array()?.map(Epoch),
+        seq: c.number()?,
+        product: c.opt_array()?.map(ProductId),
+        order: c.opt_uuid()?,
+        purchase: c.opt_uuid()?,
+        occurrences: c.number()?,
+        created_at_ms: c.int()?,
+        last_at_ms: c.int()?,
+        acknowledged_by: c.text()?.to_owned(),
+        acknowledged_at_ms: c.int()?,
+        resolved_by: c.text()?.to_owned(),
+        resolved_at_ms: c.int()?,
+        note: c.text()?.to_owned(),
+        trace_id: c.text()?.to_owned(),
+    })
+}
+
+/// One alert.
+pub async fn find(session: &mut Session, id: AlertId) -> Result<Option<Alert>, StoreError> {
+    let sql = AssertSqlSafe(format!("{SELECT} WHERE alert_id = $1"));
+    session.optional(sql, &[(&id.0).into()]).await?.as_ref().map(alert).transpose()
+}
+
+/// Alerts, newest first.
+pub async fn list(
+    session: &mut Session,
+    filter: &AlertFilter,
+    page: &PageRequest<Uuid>,
+) -> Result<Vec<Alert>, StoreError> {
+    let before = page.after.unwrap_or(Uuid::max());
+    let mut args: Vec<Arg<'_>> = vec![(&before).into(), page.limit().into()];
+    let mut sql = format!("{SELECT} WHERE alert_id < $1");
+    sql.push_str(match filter.state {
+        None => "",
+        Some(AlertState::Open) => " AND resolved_at_ms = 0 AND acknowledged_at_ms = 0",
+        Some(AlertState::Acknowledged) => " AND resolved_at_ms = 0 AND acknowledged_at_ms <> 0",
+        Some(AlertState::Resolved) => " AND resolved_at_ms <> 0",
+    });
+    if let Some(kinds) = &filter.kinds {
+        let places: Vec<String> = (1..=kinds.len()).map(|n| format!("${}", args.len() + n)).collect();
+        args.extend(kinds.iter().map(|kind| Arg::from(*kind)));
+        // No kind is meant: the list is empty, and `IN ()` is no SQL.
+        let list = if places.is_empty() { "NULL".to_owned() } else { places.join(", ") };
+        let _ = write!(sql, " AND kind IN ({list})");
+    }
+    if let Some(machine) = &filter.machine {
+        args.push((&machine.0).into());
+        let _ = write!(sql, " AND machine_id = ${}", args.len());
+    }
+    if let Some(product) = &filter.product {
+        args.push((&product.0).into());
+        let _ = write!(sql, " AND product_id = ${}", args.len());
+    }
+    sql.push_str(" ORDER BY alert_id DESC LIMIT $2");
+    session.all(AssertSqlSafe(sql), &args).await?.iter().map(alert).collect()
+}
+
+/// Notes who is on it, unless somebody is or it is over.
+pub async fn acknowledge(tx: &mut Tx, id: AlertId, by: &str, now_ms: i64) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE alerts SET acknowledged_by = $2, acknowledged_at_ms = $3 \
+         WHERE alert_id = $1 AND acknowledged_at_ms = 0 AND resolved_at_ms = 0",
+        &[(&id.0).into(), by.into(), now_ms.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes that it is over, unless it is.
+pub async fn resolve(tx: &mut Tx, id: AlertId, by: &str, note: &str, now_ms: i64) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE alerts SET resolved_by = $2, note = $3, resolved_at_ms = $4 \
+         WHERE alert_id = $1 AND resolved_at_ms = 0",
+        &[(&id.0).into(), by.into(), note.into(), now_ms.into()],
     )
     .await?;
     Ok(())

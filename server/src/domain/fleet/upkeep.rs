@@ -190,8 +190,8 @@ impl Alert {
 pub struct AlertFilter {
     /// Only this state.
     pub state: Option<AlertState>,
-    /// Only these kinds; empty: any.
-    pub kinds: Vec<&'static str>,
+    /// Only these kinds.
+    pub kinds: Option<Vec<&'static str>>,
     /// Only this machine's.
     pub machine: Option<MachineId>,
     /// Only this product's.
