@@ -1,0 +1,95 @@
+//! What the store promises, each promise one function, each run on both engines.
+//!
+//! A promise is a function over a [`stage::Stage`]: a fresh, migrated database of either engine. The list below runs it as
+//! `sqlite::...` and `postgres::...`; without a PostgreSQL the second fails and says what to do.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
+#![allow(clippy::disallowed_methods, reason = "tests read the real clock and make ids of their own")]
+
+#[path = "conformance/chain.rs"]
+mod chain;
+#[path = "conformance/concurrency.rs"]
+mod concurrency;
+#[path = "conformance/events.rs"]
+mod events;
+#[path = "conformance/failures.rs"]
+mod failures;
+#[path = "conformance/records.rs"]
+mod records;
+#[path = "conformance/retention.rs"]
+mod retention;
+#[path = "conformance/schema.rs"]
+mod schema;
+#[path = "conformance/stage.rs"]
+mod stage;
+#[path = "conformance/views.rs"]
+mod views;
+
+macro_rules! promises {
+    ($($module:ident: $($promise:ident),* $(,)?;)*) => {
+        mod sqlite {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    super::$module::$promise(&super::stage::Stage::sqlite().await).await;
+                }
+            )*)*
+        }
+
+        mod postgres {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    super::$module::$promise(&super::stage::Stage::postgres().await).await;
+                }
+            )*)*
+        }
+    };
+}
+
+promises! {
+    views:
+        a_view_reads_back_as_it_was_written,
+        a_machine_that_does_not_exist_is_left_out,
+        an_echoed_verdict_is_gone,
+        a_branch_keeps_what_an_operator_did_with_it,
+        an_open_alert_is_counted_up_and_one_that_is_over_is_raised_anew,
+        an_assignment_knows_what_the_machine_did_with_it,
+        the_machine_row_remembers_what_the_device_said_it_holds;
+    records:
+        records_are_kept_byte_for_byte,
+        a_large_batch_is_written_whole,
+        a_transaction_counts_once_and_its_batch_leaves_nothing,
+        what_counts_already_is_loaded_when_asked_for,
+        the_hashes_that_an_overlap_needs_are_loaded,
+        dead_letters_and_gaps_have_the_ids_that_can_be_derived,
+        a_number_beyond_63_bits_is_refused_and_nothing_is_written;
+    concurrency:
+        two_batches_on_one_machine_follow_each_other,
+        batches_in_opposite_order_never_deadlock,
+        a_batch_waits_for_the_machines_it_shares_only,
+        a_lost_race_is_typed_counted_and_tried_again,
+        stock_is_never_oversold;
+    failures:
+        a_caller_that_goes_away_leaves_no_open_transaction,
+        a_batch_that_is_dropped_leaves_nothing,
+        a_refusal_leaves_nothing_behind,
+        a_panic_in_a_write_leaves_nothing_and_the_store_works_on,
+        a_killed_connection_loses_its_batch_and_no_other,
+        connections_that_died_while_idle_are_replaced,
+        stock_below_zero_is_refused_by_the_database,
+        taken_keys_are_told_apart;
+    events:
+        positions_follow_commits_and_leave_no_hole_behind_a_reader,
+        a_batch_that_fails_gives_its_positions_back,
+        events_of_a_batch_keep_their_order,
+        trimmed_events_are_said_to_be_gone;
+    retention:
+        old_records_go_and_marks_stay,
+        a_sweep_is_made_of_bounded_steps,
+        a_record_with_an_open_dead_letter_stays;
+    schema:
+        migrating_twice_or_at_once_is_migrating_once,
+        a_database_of_a_newer_server_is_refused,
+        the_incarnation_lasts_until_it_is_renewed,
+        the_store_answers_a_ping_until_it_is_closed;
+}
