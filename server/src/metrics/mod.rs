@@ -59,8 +59,8 @@ pub struct Metrics {
     pub commit_seconds: Histogram,
     /// Requests waiting for a commit.
     pub commit_queue_requests: Gauge,
-    /// Database writes tried again, by cause.
-    pub database_retries: Family<KindLabels, Counter>,
+    /// Transactions that lost a race (and were tried again within a bound) or found no database, by cause.
+    pub database_failures: Family<KindLabels, Counter>,
     /// 1 while the database answers.
     pub database_up: Gauge,
 }
@@ -79,7 +79,7 @@ impl Metrics {
             commit_batch_requests: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
             commit_seconds: seconds(),
             commit_queue_requests: Gauge::default(),
-            database_retries: Family::default(),
+            database_failures: Family::default(),
             database_up: Gauge::default(),
         };
         let m = metrics.clone();
@@ -94,7 +94,11 @@ impl Metrics {
         r.register("commit_batch_requests", "Requests committed together", m.commit_batch_requests);
         r.register_with_unit("commit", "Time of one group commit", Unit::Seconds, m.commit_seconds);
         r.register("commit_queue_requests", "Requests waiting for a commit", m.commit_queue_requests);
-        r.register("database_retries", "Database writes tried again, by cause", m.database_retries);
+        r.register(
+            "database_failures",
+            "Transactions that lost a race or found no database",
+            m.database_failures,
+        );
         r.register("database_up", "1 while the database answers", m.database_up);
         metrics
     }

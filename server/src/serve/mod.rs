@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::{Routes, RoutesBuilder};
 
 use crate::{
-    auth::{Authenticator, CredentialSource, SecretKey, Tokens},
+    auth::{Authenticator, BoxFuture, CredentialSource, SecretKey, Tokens},
     config::Config,
     context::Context,
     data_dir::{DataDir, DataDirError, DataDirLock},
@@ -27,6 +27,12 @@ use crate::{
 
 /// How often the credentials of open streams are checked.
 const LIVE_STREAM_CHECK: Duration = Duration::from_secs(3);
+
+/// Longest wait for background tasks and for the database to close, after the drain.
+const CLOSE_FOR: Duration = Duration::from_secs(2);
+/// `/healthz` says "degraded" when the server's certificate has fewer days left. A development certificate is renewed
+/// before; one that is configured needs a person.
+const CERTIFICATE_DAYS_LEFT: i64 = 14;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +97,8 @@ pub struct Parts {
     pub credentials: Arc<dyn CredentialSource>,
     /// What is asked whether the database answers.
     pub probe: Arc<dyn DatabaseProbe>,
+    /// Run last of all, when nothing uses the database any more.
+    pub close: BoxFuture<'static, ()>,
 }
 
 /// A server that runs. Dropping it leaves it running; [`Running::stop`] ends it.
@@ -118,6 +126,7 @@ pub struct Running {
     accepting: JoinHandle<()>,
     background: TaskTracker,
     drain_for: Duration,
+    close: BoxFuture<'static, ()>,
     _lock: DataDirLock,
 }
 
@@ -195,7 +204,14 @@ where
     ));
     if let Some(tls) = tls {
         let poll = Duration::from_millis(config.tls.reload_poll_ms);
-        background.spawn(watch_files(tls, poll, reload.clone(), stop_background.clone()));
+        background.spawn(watch_files(tls.clone(), poll, reload.clone(), stop_background.clone()));
+        background.spawn(watch_certificate(
+            tls,
+            context.clone(),
+            health.clone(),
+            poll,
+            stop_background.clone(),
+        ));
     }
     let (shown, stop) = (health.clone(), stop_background.clone());
     background.spawn(async move {
@@ -231,6 +247,7 @@ where
         accepting: tokio::spawn(accepting),
         background,
         drain_for: Duration::from_millis(config.server.drain_ms),
+        close: parts.close,
         _lock: lock,
     })
 }
@@ -265,9 +282,33 @@ impl Running {
         self.kill.cancel();
         self.stop_background.cancel();
         self.background.close();
-        // Background tasks only wait for time and probes; a second is plenty, and nothing of theirs is worth more.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.background.wait()).await;
+        // What is left only waits for time and probes; nothing of it is worth more.
+        let rest = async {
+            self.background.wait().await;
+            self.close.await;
+        };
+        if tokio::time::timeout(CLOSE_FOR, rest).await.is_err() {
+            tracing::warn!("the database was not closed in time");
+        }
         in_time
+    }
+}
+
+async fn watch_certificate(
+    tls: Arc<ServerTls>,
+    context: Context,
+    health: Arc<Health>,
+    every: Duration,
+    stop: CancellationToken,
+) {
+    loop {
+        let days = (tls.ends_s() - context.now_ms() / 1_000).div_euclid(86_400);
+        let status = if days < CERTIFICATE_DAYS_LEFT { PartStatus::Degraded } else { PartStatus::Ok };
+        health.set("certificate", status, format!("ends in {days} days")).await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
     }
 }
 

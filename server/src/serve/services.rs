@@ -1,6 +1,12 @@
 //! The services of the contract over the store: what `vendfleet serve` serves.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tonic::service::Routes;
 use uuid::Uuid;
@@ -26,6 +32,7 @@ use crate::{
         machine_sync::{MachineSyncGrpc, MachineSyncSettings},
     },
     health::DatabaseProbe,
+    metrics::{KindLabels, Metrics},
     operations::{
         Deps, Settings, SignCertificate, SignedCertificate,
         sync::{Committer, CommitterSettings, SyncOperation},
@@ -80,7 +87,11 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
     let machine_sync = MachineSyncServiceServer::new(machine_sync(&tools, &deps).await?);
     routes.add_service(machine_sync.max_decoding_message_size(limits.sync_message_bytes));
     let serving = vec![catalog_service_server::SERVICE_NAME, machine_sync_service_server::SERVICE_NAME];
-    Ok(Parts { routes, serving, credentials: Arc::new(store.clone()), probe: Arc::new(store) })
+    let probe =
+        StoreProbe { store: store.clone(), metrics: tools.metrics.clone(), shown: Default::default() };
+    let closing = store.clone();
+    let close = Box::pin(async move { closing.close().await });
+    Ok(Parts { routes, serving, credentials: Arc::new(store), probe: Arc::new(probe), close })
 }
 
 async fn machine_sync(tools: &Toolbox, deps: &Deps) -> Result<MachineSyncGrpc, ServeError> {
@@ -160,6 +171,7 @@ async fn open(config: &DatabaseConfig, data_dir: &DataDir, context: Context) -> 
 }
 
 /// The database's own words are for whoever starts the server; remote callers never see them.
+#[expect(clippy::needless_pass_by_value, reason = "a map_err function")]
 fn database(error: StoreError) -> ServeError {
     let mut text = format!("database: {error}");
     let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
@@ -170,9 +182,24 @@ fn database(error: StoreError) -> ServeError {
     ServeError::Services(text)
 }
 
-impl DatabaseProbe for Store {
+/// Asks the store whether the database answers, and shows what the store has counted since it was last asked.
+struct StoreProbe {
+    store: Store,
+    metrics: Metrics,
+    /// Races lost, and transactions that failed because the database was not available, as last shown.
+    shown: [AtomicU64; 2],
+}
+
+impl DatabaseProbe for StoreProbe {
     fn probe(&self) -> BoxFuture<'_, Result<(), ApiError>> {
-        Box::pin(async move { self.ping().await.map_err(ApiError::from) })
+        let counts = self.store.counts();
+        let now = [("conflict", &counts.conflicts), ("unavailable", &counts.unavailable)];
+        for ((kind, count), shown) in now.into_iter().zip(&self.shown) {
+            let count = count.load(Ordering::Relaxed);
+            let more = count.saturating_sub(shown.swap(count, Ordering::Relaxed));
+            self.metrics.database_failures.get_or_create(&KindLabels { kind }).inc_by(more);
+        }
+        Box::pin(async move { self.store.ping().await.map_err(ApiError::from) })
     }
 }
 
@@ -183,19 +210,19 @@ impl CredentialSource for Store {
     ) -> BoxFuture<'_, Result<Option<CredentialRecord>, ApiError>> {
         Box::pin(async move {
             let mut session = self.read().await?;
-            Ok(credentials::find(&mut session, CredentialId(credential_id)).await?.map(record))
+            Ok(credentials::find(&mut session, CredentialId(credential_id)).await?.as_ref().map(record))
         })
     }
 
     fn find_credentials(&self, ids: Vec<Uuid>) -> BoxFuture<'_, Result<Vec<CredentialRecord>, ApiError>> {
         Box::pin(async move {
             let mut session = self.read().await?;
-            Ok(credentials::find_all(&mut session, &ids).await?.into_iter().map(record).collect())
+            Ok(credentials::find_all(&mut session, &ids).await?.iter().map(record).collect())
         })
     }
 }
 
-fn record(stored: Credential) -> CredentialRecord {
+fn record(stored: &Credential) -> CredentialRecord {
     let state = match stored.stored_state {
         StoredState::Active => CredentialState::Active,
         StoredState::UploadOnly => CredentialState::UploadOnly { drain_until_ms: stored.drain_until_ms },

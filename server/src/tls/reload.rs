@@ -11,6 +11,7 @@ use rustls::{RootCertStore, ServerConfig, crypto::CryptoProvider, server::WebPki
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{
     Authority, TlsError,
@@ -26,7 +27,7 @@ pub struct ServerTls {
     client_ca: PathBuf,
     /// Set while the certificate is the development CA's, which is renewed here.
     development: Option<(Arc<Authority>, Vec<String>)>,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<(Arc<ServerConfig>, i64)>,
     seen: RwLock<[Option<SystemTime>; 3]>,
 }
 
@@ -44,13 +45,18 @@ impl ServerTls {
         let key = or(&config.key_file, SERVER_KEY);
         let client_ca = or(&config.client_ca_file, "tls/ca.pem");
         let seen = RwLock::new(modified(&[&certificate, &key, &client_ca]));
-        let current = RwLock::new(Arc::new(read(&certificate, &key, &client_ca)?));
+        let current = RwLock::new(read(&certificate, &key, &client_ca)?);
         Ok(Self { certificate, key, client_ca, development, current, seen })
     }
 
     /// The settings for the next handshake.
     pub fn current(&self) -> Arc<ServerConfig> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// When the certificate in use ends, seconds since the Unix epoch.
+    pub fn ends_s(&self) -> i64 {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).1
     }
 
     /// Reads the files again, renewing a development certificate near its end. On an error the old settings stay.
@@ -60,7 +66,7 @@ impl ServerTls {
         }
         let seen = modified(&[&self.certificate, &self.key, &self.client_ca]);
         let config = read(&self.certificate, &self.key, &self.client_ca)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
         *self.seen.write().unwrap_or_else(PoisonError::into_inner) = seen;
         Ok(())
     }
@@ -103,7 +109,8 @@ fn modified(paths: &[&PathBuf; 3]) -> [Option<SystemTime>; 3] {
     paths.map(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok())
 }
 
-fn read(certificate: &Path, key: &Path, client_ca: &Path) -> Result<ServerConfig, TlsError> {
+/// The settings, and when their certificate ends.
+fn read(certificate: &Path, key: &Path, client_ca: &Path) -> Result<(Arc<ServerConfig>, i64), TlsError> {
     let chain = certificates(certificate)?;
     let key = PrivateKeyDer::from_pem_slice(&bytes(key)?).map_err(|cause| TlsError::Damaged {
         path: key.to_owned(),
@@ -123,7 +130,14 @@ fn read(certificate: &Path, key: &Path, client_ca: &Path) -> Result<ServerConfig
             path: client_ca.to_owned(),
             rule: format!("must hold CAs: {cause}"),
         })?;
-    build(provider, verifier, chain, key)
+    let ends_s =
+        ends_s(&chain[0]).map_err(|rule| TlsError::Damaged { path: certificate.to_owned(), rule })?;
+    Ok((Arc::new(build(provider, verifier, chain, key)?), ends_s))
+}
+
+fn ends_s(der: &[u8]) -> Result<i64, String> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|cause| cause.to_string())?;
+    Ok(certificate.validity().not_after.timestamp())
 }
 
 fn build(

@@ -202,7 +202,13 @@ async fn parts(tools: Toolbox, levers: Arc<Levers>) -> Result<Parts, ServeError>
                 .max_decoding_message_size(limits.sync_message_bytes),
         );
     let services = Arc::new(services);
-    Ok(Parts { routes, serving: vec![SYNC, CATALOG], credentials: services.clone(), probe: services })
+    Ok(Parts {
+        routes,
+        serving: vec![SYNC, CATALOG],
+        credentials: services.clone(),
+        probe: services,
+        close: Box::pin(async {}),
+    })
 }
 
 #[derive(Clone)]
