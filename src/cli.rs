@@ -17,6 +17,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server. Without flags: embedded SQLite in ./vendfleet-data, TLS with a development CA.
     Serve(Serve),
+    /// A small fleet sells, goes offline, loses power, comes back and takes new prices, in under two minutes; then a report.
+    Demo(crate::demo::DemoArgs),
     /// Bring the database to this version's schema, then end. `serve` does it too; this is for deployments that want it apart.
     Migrate {
         #[command(flatten)]

@@ -19,6 +19,7 @@ use crate::cli::{Cli, Command, ConfigArgs};
 /// Runs the command that was given.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     let (args, more) = match &cli.command {
+        Command::Demo(args) => return crate::demo::run(args.clone()),
         Command::Serve(serve) => {
             let named = [("server.listen", &serve.listen), ("server.http_listen", &serve.http_listen)];
             (&serve.config, named.iter().filter_map(|(key, value)| Some((*key, (*value).clone()?))).collect())
@@ -34,6 +35,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     match cli.command {
+        Command::Demo(args) => crate::demo::run(args),
         Command::Serve(args) => serve::run(config, &args),
         Command::Migrate { .. } => migrate::run(&config),
         Command::Certs { command, .. } => certs::run(&config, command),

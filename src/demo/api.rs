@@ -1,0 +1,191 @@
+//! The operator's calls that the demo makes, over the public API like anybody's.
+
+use anyhow::{Context as _, Result};
+use std::time::Duration;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Request, Status};
+use uuid::Uuid;
+use vendfleet_proto::v1;
+use vendfleet_proto::v1::catalog_service_client::CatalogServiceClient;
+use vendfleet_proto::v1::fleet_service_client::FleetServiceClient;
+
+/// Longest wait for one call.
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// Pages asked for at once.
+const PAGE_SIZE: i32 = 200;
+/// Most pages of one list: a bound, far above what a demo has.
+const MAX_PAGES: usize = 50;
+
+#[derive(Clone)]
+pub(super) struct Operator {
+    fleet: FleetServiceClient<InterceptedService<Channel, Bearer>>,
+    catalog: CatalogServiceClient<InterceptedService<Channel, Bearer>>,
+}
+
+#[derive(Clone)]
+struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// A slot of the demo's planogram: number, product, price.
+pub(super) struct PricedSlot {
+    pub(super) slot: u32,
+    pub(super) product: v1::Product,
+    pub(super) price_minor: i64,
+}
+
+impl Operator {
+    pub(super) fn connect(address: &str, ca_pem: &str, token: &str) -> Result<Self> {
+        let tls =
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca_pem)).domain_name("localhost");
+        let channel = Endpoint::from_shared(format!("https://{address}"))?
+            .timeout(CALL_DEADLINE)
+            .connect_timeout(CALL_DEADLINE)
+            .tls_config(tls)?
+            .connect_lazy();
+        let bearer = Bearer(format!("Bearer {token}").parse()?);
+        Ok(Self {
+            fleet: FleetServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            catalog: CatalogServiceClient::with_interceptor(channel, bearer),
+        })
+    }
+
+    /// The products there are; made when there are too few.
+    pub(super) async fn products(&mut self, names: &[&str]) -> Result<Vec<v1::Product>> {
+        let mut products = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            let request = v1::CreateProductRequest {
+                request_id: Uuid::now_v7().to_string(),
+                sku: format!("DEMO-{index:02}"),
+                name: (*name).to_owned(),
+                price: Some(v1::Money { currency_code: "EUR".to_owned(), minor_units: 150 }),
+                ..Default::default()
+            };
+            let made = self.catalog.create_product(request).await.context("CreateProduct")?;
+            products.extend(made.into_inner().product);
+        }
+        Ok(products)
+    }
+
+    pub(super) async fn publish(&mut self, name: &str, slots: &[PricedSlot], group: &str) -> Result<String> {
+        let config = v1::MachineConfig {
+            currency_code: "EUR".to_owned(),
+            products: slots
+                .iter()
+                .map(|s| v1::ConfigProduct {
+                    product_id: s.product.product_id.clone(),
+                    name: s.product.name.clone(),
+                })
+                .collect(),
+            slots: slots
+                .iter()
+                .map(|s| v1::ConfigSlot {
+                    slot: s.slot,
+                    product_id: s.product.product_id.clone(),
+                    price_minor: s.price_minor,
+                    capacity: 60,
+                    par_level: 50,
+                })
+                .collect(),
+            cash: Some(v1::CashConfig {
+                accepted_minor: vec![10, 20, 50, 100, 200],
+                tubes: [10, 20, 50, 100, 200]
+                    .map(|denomination_minor| v1::CoinTube { denomination_minor, capacity: 200 })
+                    .to_vec(),
+                max_credit_minor: 1_000,
+            }),
+            offline_cashless: Some(v1::OfflineCashlessBudget {
+                per_sale_minor: 500,
+                total_minor: 20_000,
+                count: 200,
+                age_ms: 86_400_000,
+            }),
+            unknown_policy: v1::UnknownPolicy::Refund.into(),
+            ..Default::default()
+        };
+        let request = v1::CreateConfigRequest {
+            request_id: Uuid::now_v7().to_string(),
+            name: name.to_owned(),
+            config: Some(config),
+            ..Default::default()
+        };
+        let made = self.fleet.create_config(request).await.context("CreateConfig")?;
+        let config_id = made.into_inner().config.map(|c| c.config_id).context("CreateConfig: no config")?;
+        let assign = v1::AssignConfigRequest {
+            request_id: Uuid::now_v7().to_string(),
+            config_id: config_id.clone(),
+            group: group.to_owned(),
+            ..Default::default()
+        };
+        self.fleet.assign_config(assign).await.context("AssignConfig")?;
+        Ok(config_id)
+    }
+
+    pub(super) async fn claim_token(&mut self, name: &str, group: &str) -> Result<String> {
+        let request = v1::CreateClaimTokenRequest {
+            request_id: Uuid::now_v7().to_string(),
+            name: name.to_owned(),
+            group: group.to_owned(),
+            ttl_ms: 3_600_000,
+            ..Default::default()
+        };
+        Ok(self.fleet.create_claim_token(request).await.context("CreateClaimToken")?.into_inner().claim_token)
+    }
+
+    /// Gives a cloned machine's epoch to a machine of its own.
+    pub(super) async fn split(&mut self, machine_id: &str, epoch: &str, name: &str) -> Result<String> {
+        let request = v1::SplitMachineRequest {
+            request_id: Uuid::now_v7().to_string(),
+            machine_id: machine_id.to_owned(),
+            epoch: epoch.to_owned(),
+            name: name.to_owned(),
+        };
+        let split = self.fleet.split_machine(request).await.context("SplitMachine")?.into_inner();
+        Ok(split.new_machine.context("SplitMachine: no machine")?.machine_id)
+    }
+
+    pub(super) async fn epochs(&mut self, machine_id: &str) -> Result<Vec<v1::Epoch>> {
+        let mut all = Vec::new();
+        let mut request = v1::ListEpochsRequest {
+            page_size: PAGE_SIZE,
+            page_token: String::new(),
+            machine_id: machine_id.to_owned(),
+        };
+        for _ in 0..MAX_PAGES {
+            let page = self.fleet.list_epochs(request.clone()).await.context("ListEpochs")?.into_inner();
+            all.extend(page.epochs);
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
+        Ok(all)
+    }
+
+    pub(super) async fn alerts(&mut self) -> Result<Vec<v1::Alert>> {
+        let mut all = Vec::new();
+        let mut request = v1::ListAlertsRequest { page_size: PAGE_SIZE, ..Default::default() };
+        for _ in 0..MAX_PAGES {
+            let page = self.fleet.list_alerts(request.clone()).await.context("ListAlerts")?.into_inner();
+            all.extend(page.alerts);
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
+        Ok(all)
+    }
+
+    pub(super) async fn totals(&mut self, machine_id: &str) -> Result<v1::GetMachineTotalsResponse> {
+        let request = v1::GetMachineTotalsRequest { machine_id: machine_id.to_owned() };
+        Ok(self.fleet.get_machine_totals(request).await.context("GetMachineTotals")?.into_inner())
+    }
+}
