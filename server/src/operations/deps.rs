@@ -2,12 +2,14 @@
 
 use crate::auth::SecretKey;
 use crate::context::Context;
+use crate::domain::ids::Ids;
 use crate::error::ApiError;
 use crate::operations::watch::Hints;
 use crate::store::{End, Store, StoreError, Tx};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// What operations work with. Cheap to clone.
 #[derive(Clone)]
@@ -138,4 +140,13 @@ where
         .await
         .map_err(WriteError::Store)?;
     outcome.map_err(WriteError::Refused)
+}
+
+/// Ids from the context, for folds.
+pub(crate) struct ContextIds<'c>(pub(crate) &'c Context);
+
+impl Ids for ContextIds<'_> {
+    fn uuid_v7(&mut self) -> Uuid {
+        self.0.new_id()
+    }
 }

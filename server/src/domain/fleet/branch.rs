@@ -1,9 +1,12 @@
 //! Quarantined branches as operators see them.
 
+use crate::domain::fleet::DeviceStatus;
 use crate::domain::ids::MachineId;
-use crate::domain::sync::{Branch, BranchReason, BranchState, Hash};
+use crate::domain::sync::{Branch, BranchReason, BranchState, Hash, MachineStanding};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use uuid::Uuid;
+use vend_core::id::Epoch;
 
 /// A branch with what an operator needs to judge it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,4 +68,17 @@ pub struct BranchRecord {
     pub earliest_ms: i64,
     /// It happened no later than this, ms since the Unix epoch.
     pub latest_ms: i64,
+}
+
+/// The epochs that speak as a cloned machine at the same time; empty while it is not cloned.
+pub fn rivals(device: &DeviceStatus, branches: &[BranchSummary]) -> BTreeSet<Epoch> {
+    if device.standing != Some(MachineStanding::Cloned) {
+        return BTreeSet::new();
+    }
+    let apart = branches
+        .iter()
+        .map(|summary| &summary.branch)
+        .filter(|b| b.reason == BranchReason::Cloned && b.state == BranchState::Held)
+        .map(|b| b.key.epoch);
+    apart.chain(device.epoch).collect()
 }

@@ -13,7 +13,7 @@ mod upload;
 #[cfg(test)]
 mod tests;
 
-pub use branch::{BranchFilter, BranchRecord, BranchSummary};
+pub use branch::{BranchFilter, BranchRecord, BranchSummary, rivals};
 pub use claim::{
     ClaimState, ClaimToken, ClaimVerdict, MAX_CLAIM_TTL_MS, NewClaim, REENROLL_TTL_MS, judge_claim,
 };
@@ -33,5 +33,6 @@ pub use upkeep::{
 };
 pub use upload::{
     Chain, EpochState, EpochSummary, Gap, GapKind, OutcomeFilter, SettlementFact, StoredRecord, Transaction,
+    TransactionCursor,
     TransactionFilter, TransactionKind,
 };

@@ -1,6 +1,7 @@
 //! What machines uploaded, as operators read it: transactions, epochs, gaps.
 
 use crate::domain::ids::MachineId;
+use crate::domain::page::Keyset;
 use crate::domain::sync::{EpochRow, GapReason};
 use bytes::Bytes;
 use uuid::Uuid;
@@ -198,5 +199,42 @@ impl Gap {
             GapReason::NotHeld => GapKind::NotHeld,
             GapReason::Damaged => GapKind::TailLost,
         }
+    }
+}
+
+/// Behind which transaction a page begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TransactionCursor {
+    /// In one machine's own order.
+    Machine {
+        /// What its record is stored under.
+        chain: Epoch,
+        /// Its seq.
+        seq: u64,
+    },
+    /// In order of receipt.
+    Fleet {
+        /// Of the range of records it came in.
+        position: i64,
+        /// Its seq.
+        seq: u64,
+    },
+}
+
+impl Keyset for TransactionCursor {
+    fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Machine { chain, seq } => [chain.0.as_slice(), &seq.to_be_bytes()].concat(),
+            Self::Fleet { position, seq } => [position.to_be_bytes(), seq.to_be_bytes()].concat(),
+        }
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (first, seq) = bytes.split_last_chunk::<8>()?;
+        let seq = u64::from_be_bytes(*seq);
+        if let Ok(chain) = first.try_into() {
+            return Some(Self::Machine { chain: Epoch(chain), seq });
+        }
+        Some(Self::Fleet { position: i64::from_be_bytes(first.try_into().ok()?), seq })
     }
 }

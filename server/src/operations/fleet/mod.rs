@@ -1,52 +1,76 @@
 //! The operator's side of the fleet.
 
+mod adopt_branch;
+mod alerts;
 mod archive_machine;
 mod assign_config;
+mod body;
 mod create_claim_token;
 mod create_config;
 mod create_machine;
+mod discard_branch;
 mod enroll;
 mod get_config;
+mod get_inventory;
 mod get_machine;
+mod list_branch_records;
+mod list_branches;
 mod list_claim_tokens;
 mod list_config_statuses;
 mod list_configs;
 mod list_credentials;
+mod list_dead_letters;
+mod list_epochs;
+mod list_gaps;
 mod list_groups;
 mod list_machines;
+mod redrive_dead_letter;
 mod reenroll;
 mod revoke_claim_token;
 mod revoke_credential;
+mod transactions;
 mod update_machine;
 
+pub use adopt_branch::adopt_branch;
+pub use alerts::{acknowledge_alert, list_alerts, resolve_alert};
 pub use archive_machine::archive_machine;
 pub use assign_config::{Assigned, assign_config};
 pub use create_claim_token::{MadeClaim, create_claim_token};
 pub use create_config::create_config;
 pub use create_machine::create_machine;
+pub use discard_branch::discard_branch;
 pub use enroll::{Enrolled, NewEnrolment, enroll};
 pub use get_config::get_config;
+pub use get_inventory::{get_inventory, list_discrepancies};
 pub use get_machine::get_machine;
+pub use list_branch_records::list_branch_records;
+pub use list_branches::list_branches;
 pub use list_claim_tokens::list_claim_tokens;
 pub use list_config_statuses::list_config_statuses;
 pub use list_configs::list_configs;
 pub use list_credentials::list_credentials;
+pub use list_dead_letters::{get_dead_letter, list_dead_letters};
+pub use list_epochs::list_epochs;
+pub use list_gaps::list_gaps;
 pub use list_groups::list_groups;
 pub use list_machines::list_machines;
+pub use redrive_dead_letter::redrive_dead_letter;
 pub use reenroll::reenroll_token;
 pub use revoke_claim_token::revoke_claim_token;
 pub use revoke_credential::revoke_credential;
+pub use transactions::{get_transaction, list_transactions};
 pub use update_machine::update_machine;
 
-use crate::domain::fleet::{MachineDetail, MachineKind};
+use crate::domain::fleet::{BranchSummary, MachineDetail, MachineKind};
 use crate::domain::ids::MachineId;
+use crate::domain::sync::{BranchState, MachineStanding};
 use crate::error::{ApiError, Reason};
 use crate::operations::Deps;
 use crate::operations::deps::{Failure, WriteError};
-use crate::store::fleet::{configs, machines};
+use crate::store::fleet::{branches, configs, machines};
 use crate::store::{StoreError, Tx, UniqueKey};
 use uuid::Uuid;
-use vend_core::id::ConfigId;
+use vend_core::id::{ConfigId, TransactionId};
 
 fn machine_not_found(id: MachineId) -> ApiError {
     ApiError::new(Reason::MachineNotFound, "machine_id: there is no such machine").with("machine_id", id)
@@ -55,6 +79,43 @@ fn machine_not_found(id: MachineId) -> ApiError {
 fn config_not_found(id: ConfigId) -> ApiError {
     let id = Uuid::from_bytes(id.0);
     ApiError::new(Reason::ConfigNotFound, "config_id: there is no such config").with("config_id", id)
+}
+
+fn branch_not_found(id: Uuid) -> ApiError {
+    ApiError::new(Reason::BranchNotFound, "branch_id: there is no such branch").with("branch_id", id)
+}
+
+fn dead_letter_not_found(id: Uuid) -> ApiError {
+    let text = "dead_letter_id: there is no such dead letter";
+    ApiError::new(Reason::DeadLetterNotFound, text).with("dead_letter_id", id)
+}
+
+fn transaction_not_found(machine: MachineId, id: TransactionId) -> ApiError {
+    ApiError::new(Reason::TransactionNotFound, "transaction_id: no such transaction counts on this machine")
+        .with("machine_id", machine)
+        .with("transaction_id", Uuid::from_bytes(id.0))
+}
+
+/// A branch nobody has judged yet, its machine's hot row locked; the machine is not cloned.
+async fn lock_open_branch(tx: &mut Tx, id: Uuid) -> Result<BranchSummary, Failure> {
+    let unlocked = branches::find(tx, id).await?.ok_or_else(|| branch_not_found(id))?;
+    let machine = lock_machine(tx, unlocked.machine).await?;
+    let branch = branches::find(tx, id).await?.ok_or_else(|| branch_not_found(id))?;
+    let state = match branch.branch.state {
+        BranchState::Held => {
+            if machine.device.is_some_and(|device| device.standing == Some(MachineStanding::Cloned)) {
+                let text = "two devices speak as this machine: split it first";
+                return Err(ApiError::new(Reason::MachineCloned, text)
+                    .with("machine_id", branch.machine)
+                    .into());
+            }
+            return Ok(branch);
+        }
+        BranchState::Adopted => "ADOPTED",
+        BranchState::Discarded => "DISCARDED",
+    };
+    let text = "the branch was adopted or discarded before";
+    Err(ApiError::new(Reason::BranchNotOpen, text).with("branch_id", id).with("state", state).into())
 }
 
 /// A real machine in use, or why it is none.

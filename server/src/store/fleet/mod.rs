@@ -6,6 +6,7 @@ pub mod claims;
 pub mod configs;
 pub mod credentials;
 pub mod dead_letters;
+pub mod judged;
 pub mod machines;
 pub mod records;
 pub mod slots;

@@ -9,7 +9,7 @@ pub(in crate::store) mod codes;
 mod load;
 pub(in crate::store) mod rows;
 pub(in crate::store) mod totals;
-mod write;
+pub(in crate::store) mod write;
 
 use super::tx::Tx;
 use super::{Store, StoreError, on_its_own};
@@ -28,10 +28,10 @@ pub struct HotTx {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Aside {
-    spoke_epoch: Epoch,
-    spoke_last_seq: u64,
-    has_branches: bool,
+pub(in crate::store) struct Aside {
+    pub(in crate::store) spoke_epoch: Epoch,
+    pub(in crate::store) spoke_last_seq: u64,
+    pub(in crate::store) has_branches: bool,
 }
 
 impl Store {

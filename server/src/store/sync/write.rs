@@ -125,19 +125,29 @@ impl HotTx {
         writes: &Writes,
     ) -> Result<(), StoreError> {
         let now_ms = self.store.context.now_ms();
-        let tx = &mut self.tx;
-        write_records(tx, writes).await?;
-        write_quarantined(tx, writes).await?;
-        write_machines(tx, views, &self.asides).await?;
-        write_epochs(tx, views).await?;
-        write_slots(tx, views).await?;
-        write_branches(tx, views).await?;
-        write_set_aside(tx, writes).await?;
-        write_verdicts(tx, writes).await?;
-        super::alerts::write(tx, writes, now_ms).await?;
-        write_assignments(tx, writes).await?;
-        write_events(tx, writes).await
+        write_all(&mut self.tx, views, &self.asides, writes, now_ms).await
     }
+}
+
+/// Writes the dirty rows of views whose machines are locked in this transaction, and all of `writes`; events last.
+pub(in crate::store) async fn write_all(
+    tx: &mut Tx,
+    views: &HashMap<MachineId, MachineView>,
+    asides: &HashMap<MachineId, Aside>,
+    writes: &Writes,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    write_records(tx, writes).await?;
+    write_quarantined(tx, writes).await?;
+    write_machines(tx, views, asides).await?;
+    write_epochs(tx, views).await?;
+    write_slots(tx, views).await?;
+    write_branches(tx, views).await?;
+    write_set_aside(tx, writes).await?;
+    write_verdicts(tx, writes).await?;
+    super::alerts::write(tx, writes, now_ms).await?;
+    write_assignments(tx, writes).await?;
+    write_events(tx, writes).await
 }
 
 async fn write_records(tx: &mut Tx, writes: &Writes) -> Result<(), StoreError> {
