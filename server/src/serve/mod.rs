@@ -2,9 +2,10 @@
 
 mod connections;
 mod cors;
+mod sample;
 mod services;
 
-pub use services::{migrate, start};
+pub use services::{MAX_BATCH_RECORDS, POSTGRES_LANES, migrate, start};
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

@@ -12,10 +12,11 @@ use tonic::service::Routes;
 use uuid::Uuid;
 use vendfleet_proto::v1::{
     catalog_service_server::{self, CatalogServiceServer},
+    fleet_service_server::{self, FleetServiceServer},
     machine_sync_service_server::{self, MachineSyncServiceServer},
 };
 
-use super::{Parts, Running, ServeError, Toolbox, start_with};
+use super::{Parts, Running, ServeError, Toolbox, sample, start_with};
 use crate::{
     auth::{BoxFuture, CredentialRecord, CredentialSource, CredentialState},
     config::{Config, DatabaseConfig},
@@ -29,6 +30,7 @@ use crate::{
     error::ApiError,
     grpc::{
         catalog::CatalogGrpc,
+        fleet::FleetGrpc,
         machine_sync::{MachineSyncGrpc, MachineSyncSettings},
     },
     health::DatabaseProbe,
@@ -49,9 +51,9 @@ const DATABASE_FILE: &str = "vendfleet.db";
 const HINT_POLL: Duration = Duration::from_secs(2);
 
 /// Transactions that commit Syncs side by side on PostgreSQL.
-const POSTGRES_LANES: usize = 4;
+pub const POSTGRES_LANES: usize = 4;
 /// Records in one commit of Syncs; a batch closes when it has reached this.
-const MAX_BATCH_RECORDS: usize = 16_384;
+pub const MAX_BATCH_RECORDS: usize = 16_384;
 
 /// Starts the whole server.
 pub async fn start(config: Config, context: Context) -> Result<Running, ServeError> {
@@ -81,12 +83,21 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
             ..Settings::default()
         },
     };
+    if tools.config.server.sample_data && tools.config.is_embedded() {
+        sample::make(&deps).await.map_err(|cause| ServeError::Services(format!("sample data: {cause}")))?;
+    }
     let catalog = CatalogServiceServer::new(CatalogGrpc::new(deps.clone()));
     let mut routes = Routes::builder();
     routes.add_service(catalog.max_decoding_message_size(limits.message_bytes));
     let machine_sync = MachineSyncServiceServer::new(machine_sync(&tools, &deps).await?);
     routes.add_service(machine_sync.max_decoding_message_size(limits.sync_message_bytes));
-    let serving = vec![catalog_service_server::SERVICE_NAME, machine_sync_service_server::SERVICE_NAME];
+    let fleet = FleetServiceServer::new(FleetGrpc::new(deps));
+    routes.add_service(fleet.max_decoding_message_size(limits.message_bytes));
+    let serving = vec![
+        catalog_service_server::SERVICE_NAME,
+        fleet_service_server::SERVICE_NAME,
+        machine_sync_service_server::SERVICE_NAME,
+    ];
     let probe =
         StoreProbe { store: store.clone(), metrics: tools.metrics.clone(), shown: Default::default() };
     let closing = store.clone();
