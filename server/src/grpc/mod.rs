@@ -5,6 +5,7 @@
 
 pub mod catalog;
 mod fields;
+pub mod fleet;
 pub mod layers;
 pub mod machine_sync;
 mod page;

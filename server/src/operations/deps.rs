@@ -43,11 +43,13 @@ pub struct Settings {
     pub replica: String,
     /// When this process started, ms since the Unix epoch.
     pub started_at_ms: i64,
+    /// Full names of the services that answer on this server.
+    pub services: Vec<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { swap_drain_ms: 604_800_000, replica: String::new(), started_at_ms: 0 }
+        Self { swap_drain_ms: 604_800_000, replica: String::new(), started_at_ms: 0, services: Vec::new() }
     }
 }
 

@@ -7,6 +7,7 @@ mod credential;
 mod late;
 mod machine;
 mod names;
+mod totals;
 mod upkeep;
 mod upload;
 
@@ -27,12 +28,12 @@ pub use machine::{
     Serial, Split, StatusFilter, Tags, check_kind,
 };
 pub use names::{branch_id, dead_letter_id, gap_id};
+pub use totals::{Disagreement, MachineTotals, TotalsFold};
 pub use upkeep::{
     Alert, AlertFilter, AlertState, DeadLetter, DeadLetterFilter, DeadLetterState, LOW_STOCK, Planned,
     REVOKED_UNSENT, Severity, SlotInventory, severity,
 };
 pub use upload::{
     Chain, EpochState, EpochSummary, Gap, GapKind, OutcomeFilter, SettlementFact, StoredRecord, Transaction,
-    TransactionCursor,
-    TransactionFilter, TransactionKind,
+    TransactionCursor, TransactionFilter, TransactionKind,
 };

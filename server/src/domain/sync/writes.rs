@@ -225,7 +225,7 @@ pub enum AlertKind {
 impl AlertKind {
     /// The UPPER_SNAKE name.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::RecordsMissing => "RECORDS_MISSING",
             Self::JournalForked => "JOURNAL_FORKED",

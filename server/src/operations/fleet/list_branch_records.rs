@@ -20,6 +20,7 @@ pub async fn list_branch_records(
     let mut session = deps.store.read().await?;
     let branch = branches::find(&mut session, id).await?.ok_or_else(|| branch_not_found(id))?;
     let after = page.after.unwrap_or(0);
-    let rows = branches::records(&mut session, branch.machine, &branch.branch.key, after, page.limit()).await?;
+    let rows =
+        branches::records(&mut session, branch.machine, &branch.branch.key, after, page.limit()).await?;
     Ok(Page::cut(rows, page.size, |record| record.seq))
 }

@@ -13,6 +13,7 @@ mod enroll;
 mod get_config;
 mod get_inventory;
 mod get_machine;
+mod get_totals;
 mod list_branch_records;
 mod list_branches;
 mod list_claim_tokens;
@@ -28,6 +29,8 @@ mod redrive_dead_letter;
 mod reenroll;
 mod revoke_claim_token;
 mod revoke_credential;
+mod server_info;
+mod split_machine;
 mod transactions;
 mod update_machine;
 
@@ -43,6 +46,7 @@ pub use enroll::{Enrolled, NewEnrolment, enroll};
 pub use get_config::get_config;
 pub use get_inventory::{get_inventory, list_discrepancies};
 pub use get_machine::get_machine;
+pub use get_totals::get_totals;
 pub use list_branch_records::list_branch_records;
 pub use list_branches::list_branches;
 pub use list_claim_tokens::list_claim_tokens;
@@ -58,6 +62,8 @@ pub use redrive_dead_letter::redrive_dead_letter;
 pub use reenroll::reenroll_token;
 pub use revoke_claim_token::revoke_claim_token;
 pub use revoke_credential::revoke_credential;
+pub use server_info::{ServerInfo, server_info};
+pub use split_machine::split_machine;
 pub use transactions::{get_transaction, list_transactions};
 pub use update_machine::update_machine;
 
@@ -147,14 +153,17 @@ async fn reread(tx: &mut Tx, id: MachineId) -> Result<MachineDetail, Failure> {
     Ok(machines::find(tx, id).await?.ok_or_else(|| machine_not_found(id))?)
 }
 
-/// What a machine of this group gets: the group's config, else the default one, which is that of the group without name.
+/// The group without a name: its config is what new machines get whose own group has none.
+pub const DEFAULT_GROUP: &str = "";
+
+/// What a machine of this group gets: the group's config, else that of [`DEFAULT_GROUP`].
 async fn group_config(tx: &mut Tx, group: &str) -> Result<Option<ConfigId>, StoreError> {
     if !group.is_empty()
         && let Some(config) = configs::of_group(tx, group).await?
     {
         return Ok(Some(config));
     }
-    configs::of_group(tx, "").await
+    configs::of_group(tx, DEFAULT_GROUP).await
 }
 
 /// A write that met another machine's serial says whose it is.

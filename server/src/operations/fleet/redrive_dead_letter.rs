@@ -46,9 +46,12 @@ pub async fn redrive_dead_letter(deps: &Deps, key: RequestKey, id: Uuid) -> Resu
 
 async fn redrive(tx: &mut Tx, mut letter: DeadLetter, now_ms: i64) -> Result<DeadLetter, Failure> {
     if letter.state == DeadLetterState::Done {
-        return Err(ApiError::new(Reason::DeadLetterNotOpen, "the dead letter was redriven with success before")
-            .with("dead_letter_id", letter.id)
-            .into());
+        return Err(ApiError::new(
+            Reason::DeadLetterNotOpen,
+            "the dead letter was redriven with success before",
+        )
+        .with("dead_letter_id", letter.id)
+        .into());
     }
     letter.redrives = letter.redrives.saturating_add(1);
     letter.updated_at_ms = now_ms;
@@ -122,7 +125,8 @@ async fn move_levels(tx: &mut Tx, late: &StoredRecord, body: &Body) -> Result<()
 /// The device learns that its record counts after all.
 async fn tell(tx: &mut Tx, record: &StoredRecord) -> Result<(), Failure> {
     let chains = records::chains(tx, record.machine).await?;
-    let epoch = chains.iter().find(|chain| chain.id == record.chain).map_or(record.chain, |chain| chain.epoch);
+    let epoch =
+        chains.iter().find(|chain| chain.id == record.chain).map_or(record.chain, |chain| chain.epoch);
     let verdict = Verdict {
         number: judged::next_verdict(tx, record.machine).await?,
         epoch: Epoch(epoch.0),

@@ -100,7 +100,8 @@ impl Scan<'_> {
             };
             loop {
                 let batch =
-                    records::transactions(session, machine, chain.id, (seq, u64::MAX), RECORDS_PER_STEP).await?;
+                    records::transactions(session, machine, chain.id, (seq, u64::MAX), RECORDS_PER_STEP)
+                        .await?;
                 if batch.is_empty() {
                     break;
                 }
@@ -124,7 +125,9 @@ impl Scan<'_> {
     ) -> Result<Option<TransactionCursor>, ApiError> {
         // A cursor points into a range: the range is read again, from behind the record.
         let (mut position, mut inside) = match after {
-            Some(TransactionCursor::Fleet { position, seq }) => (position.saturating_sub(1), Some((position, seq))),
+            Some(TransactionCursor::Fleet { position, seq }) => {
+                (position.saturating_sub(1), Some((position, seq)))
+            }
             _ => (0, None),
         };
         loop {
@@ -208,7 +211,8 @@ fn read(stored: StoredRecord, chains: &[Chain]) -> Result<Option<Transaction>, A
     let record = read_body(stored.kind, stored.schema, &stored.body)
         .map_err(|bad| ApiError::internal(format!("a counted record can't be read: {}", bad.detail)))?;
     let Some(id) = record.body.transaction() else { return Ok(None) };
-    let epoch = chains.iter().find(|chain| chain.id == stored.chain).map_or(stored.chain, |chain| chain.epoch);
+    let epoch =
+        chains.iter().find(|chain| chain.id == stored.chain).map_or(stored.chain, |chain| chain.epoch);
     Ok(Some(Transaction { stored, epoch, record, id, settlements: Vec::new() }))
 }
 

@@ -115,3 +115,21 @@ pub async fn gaps(
     sql.push_str(" ORDER BY gap_id LIMIT $2");
     session.all(AssertSqlSafe(sql), &args).await?.iter().map(gap).collect()
 }
+
+/// Runs of seqs of a machine that do not count: gaps, and dead letters that are not done. At most so many.
+pub async fn holes(
+    session: &mut Session,
+    machine: MachineId,
+    limit: i64,
+) -> Result<Vec<(Epoch, u64, u64)>, StoreError> {
+    let sql = "SELECT epoch, first_seq, last_seq FROM gaps WHERE machine_id = $1 \
+               UNION ALL SELECT epoch, seq AS first_seq, seq AS last_seq FROM dead_letters \
+               WHERE machine_id = $1 AND state <> 3 ORDER BY epoch, first_seq LIMIT $2";
+    let rows = session.all(sql, &[(&machine.0).into(), limit.into()]).await?;
+    rows.iter()
+        .map(|row| {
+            let mut c = row.columns();
+            Ok((Epoch(c.array()?), c.number()?, c.number()?))
+        })
+        .collect()
+}

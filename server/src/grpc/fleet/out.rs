@@ -1,0 +1,79 @@
+//! The fleet's values as the contract has them.
+
+use crate::domain::fleet::{DeviceStatus, MachineDetail, MachineKind};
+use crate::domain::ids::MachineId;
+use crate::domain::sync::MachineStanding;
+use uuid::Uuid;
+use vend_core::id::Epoch;
+use vendfleet_proto::v1;
+
+pub(super) fn uuid_out(bytes: &[u8; 16]) -> String {
+    Uuid::from_bytes(*bytes).to_string()
+}
+
+pub(super) fn epoch_out(epoch: Epoch) -> String {
+    hex::encode(epoch.0)
+}
+
+pub(super) fn machine_out(detail: MachineDetail) -> v1::Machine {
+    let MachineDetail { machine, device } = detail;
+    let in_pool = machine.kind == MachineKind::Virtual && !machine.is_archived();
+    let state = if in_pool { v1::PoolState::Idle } else { v1::PoolState::Absent };
+    v1::Machine {
+        machine_id: machine.id.to_string(),
+        kind: machine.kind as i32,
+        archived: machine.is_archived(),
+        name: machine.name,
+        location: machine.location,
+        group: machine.group,
+        tags: machine.tags,
+        serial: machine.serial,
+        virtual_delay_ms: u32::try_from(machine.virtual_delay_ms).unwrap_or(0),
+        pool: Some(v1::PoolStatus { state: state.into(), ..v1::PoolStatus::default() }),
+        device: device.map(|device| device_out(machine.id, machine.model, device)),
+        etag: machine.version.to_string(),
+        create_time_ms: machine.created_at_ms,
+        update_time_ms: machine.updated_at_ms,
+        archive_time_ms: machine.archived_at_ms,
+    }
+}
+
+fn device_out(machine: MachineId, model: String, device: DeviceStatus) -> v1::DeviceStatus {
+    let standing = match device.standing {
+        None => v1::UploadStanding::Unspecified,
+        Some(MachineStanding::Active) => v1::UploadStanding::Active,
+        Some(MachineStanding::Cloned) => v1::UploadStanding::Cloned,
+    };
+    v1::DeviceStatus {
+        connected: device.connected,
+        last_sync_time_ms: device.last_sync_ms,
+        standing: standing.into(),
+        epoch: device.epoch.map(epoch_out).unwrap_or_default(),
+        last_seq: device.last_seq,
+        accepted_through: device.accepted_through,
+        durable_through: device.durable_through,
+        config: Some(config_status_out(machine, &device)),
+        firmware: device.firmware,
+        model,
+        ..v1::DeviceStatus::default()
+    }
+}
+
+pub(super) fn config_status_out(machine: MachineId, device: &DeviceStatus) -> v1::ConfigStatus {
+    let refusals = device.refusals.lines().filter_map(|line| {
+        let (field, reason) = line.rsplit_once(": ")?;
+        Some(v1::ConfigRefusal { field: field.to_owned(), reason: reason.to_owned() })
+    });
+    v1::ConfigStatus {
+        machine_id: machine.to_string(),
+        desired_number: device.desired_number,
+        desired_config_id: device.desired_config.map(|c| uuid_out(&c.0)).unwrap_or_default(),
+        desired_cause: i32::try_from(device.desired_cause).unwrap_or(0),
+        desired_time_ms: device.desired_at_ms,
+        applied_number: device.applied_number,
+        applied_config_id: device.applied_config.map(|c| uuid_out(&c.0)).unwrap_or_default(),
+        applied_as_of_seq: if device.applied_number == 0 { 0 } else { device.durable_through },
+        rejected_number: device.rejected_number,
+        refusals: refusals.collect(),
+    }
+}
