@@ -45,7 +45,7 @@ pub(in crate::journal) fn salvage(dir: &Path, options: &Options, log: &Log, dama
     let paths = paths(dir);
     let open = |path: &Path| File::open(path).map_err(|e| JournalError::Io(e.to_string()));
     let wal = paths.log.exists().then(|| open(&paths.log)).transpose()?;
-    let page_bytes = usize::try_from(PAGE_BYTES).unwrap_or(4096);
+    let page_bytes = usize::try_from(PAGE_BYTES).unwrap_or(usize::MAX);
     let mut pages = Pages::new(open(&paths.file)?, wal, &log.frames, page_bytes)
         .map_err(|e| JournalError::Io(e.to_string()))?;
     let mut found = Found::default();

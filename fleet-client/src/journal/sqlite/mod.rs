@@ -1,7 +1,7 @@
 //! The journal on SQLite: one file, one connection, one transaction per commit.
 //!
 //! A commit writes two pages into the write-ahead log (the last record page, and the page with the head) and syncs it
-//! once. The log is folded into the file every 256 pages. The file is bounded by `max_bytes`, the log by about 1.3 MiB.
+//! once. The log is folded into the file every 1 MiB. The file is bounded by `max_bytes`, the log by about 1.3 MiB.
 //!
 //! What gives way when room gets low, in this order: records durable on the server and past their days; records
 //! durable on the server and within their days, oldest first; telemetry, which is then not written any more. Unsent

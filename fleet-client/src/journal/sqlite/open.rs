@@ -27,7 +27,7 @@ impl SqliteJournal {
         let lock = lock::lock(dir)?;
         salvage::resume(dir)?;
         let paths = salvage::paths(dir);
-        let page_bytes = usize::try_from(PAGE_BYTES).unwrap_or(4096);
+        let page_bytes = usize::try_from(PAGE_BYTES).unwrap_or(usize::MAX);
         let log = wal::inspect(&paths.log, page_bytes).map_err(io_error)?;
         let doubt = match log.tail {
             Tail::Clean => None,
