@@ -185,18 +185,12 @@ impl<T: Transport> Agent<T> {
         for number in &answer.unreadable_commands {
             tracing::error!(number, "a command this firmware can't read; it is left to expire");
         }
-        self.status.send_modify(|s| {
-            s.answered += 1;
-            s.last_error = None;
-            s.marks = Some(Marks {
-                epoch: answer.epoch,
-                accepted_through: answer.accepted_through,
-                durable_through: answer.durable_through,
-            });
-            s.all_accepted = sent.current && answer.accepted_through >= sent.last_seq;
-            s.standing = answer.standing;
-            s.server_incarnation.clone_from(&answer.server_incarnation);
-        });
+        let marks = Marks {
+            epoch: answer.epoch,
+            accepted_through: answer.accepted_through,
+            durable_through: answer.durable_through,
+        };
+        let (standing, incarnation) = (answer.standing, answer.server_incarnation.clone());
         let current = self.snapshot.borrow().epoch;
         let steps = plan.answered(now_ms, answer, &sent, current);
         self.tell(Message::input(Input::ServerContact)).await?;
@@ -204,6 +198,15 @@ impl<T: Transport> Agent<T> {
         for step in steps {
             token = self.take(step).await?.or(token);
         }
+        // Told last: who sees these marks finds them in the journal too.
+        self.status.send_modify(|s| {
+            s.answered += 1;
+            s.last_error = None;
+            s.marks = Some(marks);
+            s.all_accepted = sent.current && marks.accepted_through >= sent.last_seq;
+            s.standing = standing;
+            s.server_incarnation = incarnation;
+        });
         Ok(token)
     }
 

@@ -310,7 +310,8 @@ impl SimMachine {
 
     fn about(&self) -> About {
         About {
-            serial: self.name.clone(),
+            // Fleets of several runs may meet on one server under the same names.
+            serial: format!("{}-{}", self.name, hex::encode(&self.context.random16()[..4])),
             model: "simulated".to_owned(),
             firmware: self.blueprint.firmware.clone(),
             certificate: self.blueprint.certificates,
