@@ -33,7 +33,7 @@ Flags go before the environment, the environment before the profile file:
                  keys: server, ca, tls_name, token_file
 
 With --json a list is one object per line, anything else one object, as the .proto files name the fields; amounts are in
-minor units; an error is one object on stderr.";
+minor units; an error or a hint is one object on stderr.";
 
 /// Runs a fleet of vending machines from the shell: machines, configs, sales, and what needs a person.
 #[derive(Parser)]
@@ -42,7 +42,7 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
     #[command(subcommand)]
-    command: Command,
+    noun: Noun,
 }
 
 /// What every command takes.
@@ -85,7 +85,7 @@ pub(crate) struct Global {
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum Noun {
     /// One screen: the fleet, what is open, what is wrong.
     Status(status::Args),
     /// Machines.
@@ -145,25 +145,25 @@ impl Cli {
         let limit = usize::try_from(self.global.limit).expect("a limit of rows fits");
         let session = &Session::new(&settings, context, limit, self.global.request_id.as_deref())?;
         let output = &mut Output::new(out, err, self.global.json);
-        match self.command {
-            Command::Status(args) => status::run(args, session, output).await,
-            Command::Machine(verb) => machine::run(verb, session, output).await,
-            Command::Claim(verb) => claim::run(verb, session, output).await,
-            Command::Credential(verb) => credential::run(verb, session, output).await,
-            Command::Config(verb) => config::run(verb, session, output).await,
-            Command::Command(verb) => command::run(verb, session, output).await,
-            Command::Product(verb) => product::run(verb, session, output).await,
-            Command::Transactions(args) => transactions::run(args, session, output).await,
-            Command::Inventory(args) => inventory::run(args, session, output).await,
-            Command::Drift(args) => drift::run(args, session, output).await,
-            Command::Totals(args) => totals::run(args, session, output).await,
-            Command::Epochs(args) => epochs::run(args, session, output).await,
-            Command::Gaps(args) => gaps::run(args, session, output).await,
-            Command::Quarantine(verb) => quarantine::run(verb, session, output).await,
-            Command::Split(args) => split::run(args, session, output).await,
-            Command::DeadLetters(verb) => dead_letters::run(verb, session, output).await,
-            Command::Alerts(verb) => alerts::run(verb, session, output).await,
-            Command::Server(verb) => server::run(&verb, session, output).await,
+        match self.noun {
+            Noun::Status(args) => status::run(args, session, output).await,
+            Noun::Machine(verb) => machine::run(verb, session, output).await,
+            Noun::Claim(verb) => claim::run(verb, session, output).await,
+            Noun::Credential(verb) => credential::run(verb, session, output).await,
+            Noun::Config(verb) => config::run(verb, session, output).await,
+            Noun::Command(verb) => command::run(verb, session, output).await,
+            Noun::Product(verb) => product::run(verb, session, output).await,
+            Noun::Transactions(args) => transactions::run(args, session, output).await,
+            Noun::Inventory(args) => inventory::run(args, session, output).await,
+            Noun::Drift(args) => drift::run(args, session, output).await,
+            Noun::Totals(args) => totals::run(args, session, output).await,
+            Noun::Epochs(args) => epochs::run(args, session, output).await,
+            Noun::Gaps(args) => gaps::run(args, session, output).await,
+            Noun::Quarantine(verb) => quarantine::run(verb, session, output).await,
+            Noun::Split(args) => split::run(args, session, output).await,
+            Noun::DeadLetters(verb) => dead_letters::run(verb, session, output).await,
+            Noun::Alerts(verb) => alerts::run(verb, session, output).await,
+            Noun::Server(verb) => server::run(&verb, session, output).await,
         }
     }
 }

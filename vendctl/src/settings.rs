@@ -61,7 +61,7 @@ impl Settings {
         }
         Ok(Self {
             server,
-            ca_pem: ca.map(|path| read(path, "--ca")).transpose()?.map(String::into_bytes),
+            ca_pem: ca.map(ca_pem).transpose()?,
             tls_name: global.tls_name.clone().or(profile.tls_name),
             authorization,
             timeout: Duration::from_secs(global.timeout.into()),
@@ -86,6 +86,16 @@ impl Profile {
 fn read(path: &Path, what: &str) -> Result<String, Failure> {
     fs::read_to_string(path)
         .map_err(|error| Failure::usage(format!("{what}: {} can't be read: {error}", path.display())))
+}
+
+/// A file without a certificate would trust nobody, and the handshake's error would not say why.
+fn ca_pem(path: &Path) -> Result<Vec<u8>, Failure> {
+    let pem = read(path, "--ca")?;
+    if pem.contains("-----BEGIN CERTIFICATE-----") {
+        Ok(pem.into_bytes())
+    } else {
+        Err(Failure::usage(format!("--ca: {} holds no PEM certificate", path.display())))
+    }
 }
 
 /// `host:port` means https.

@@ -82,8 +82,11 @@ impl<'a> Output<'a> {
         Ok(self.out.write_all(text.as_bytes())?)
     }
 
-    /// Something a person should know beside the result.
+    /// Something to know beside the result.
     pub(crate) fn hint(&mut self, text: &str) -> Result<(), Failure> {
+        if self.json {
+            return Ok(writeln!(self.err, "{}", serde_json::json!({ "hint": text }))?);
+        }
         Ok(writeln!(self.err, "vendctl: {text}")?)
     }
 }

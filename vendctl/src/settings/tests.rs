@@ -93,3 +93,12 @@ fn a_ca_file_that_is_missing_is_named() {
     let text = wrong(&["--ca", "/nowhere/ca.pem"], Variables::default());
     assert!(text.contains("/nowhere/ca.pem"), "{text}");
 }
+
+#[test]
+fn a_ca_file_without_a_certificate_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ca.pem");
+    fs::write(&path, "-----BEGIN PRIVATE KEY-----").unwrap();
+    let text = wrong(&["--ca", path.to_str().unwrap()], Variables::default());
+    assert!(text.contains("holds no PEM certificate"), "{text}");
+}
