@@ -8,6 +8,7 @@ mod alerts;
 pub(in crate::store) mod codes;
 mod load;
 pub(in crate::store) mod rows;
+mod statements;
 pub(in crate::store) mod totals;
 pub(in crate::store) mod write;
 
