@@ -36,6 +36,8 @@ pub(crate) enum Fault {
     Restore(usize),
 }
 
+type Look = Box<dyn Fn(&Enroll) + Send>;
+
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) chains: BTreeMap<Epoch, Vec<RawRecord>>,
@@ -48,7 +50,7 @@ pub(crate) struct State {
     pub(crate) enrolments: Vec<Enroll>,
     pub(crate) lose_enrol_replies: u32,
     /// Looked at when an enrolment arrives, before it is answered.
-    pub(crate) on_enroll: Option<Box<dyn Fn(&Enroll) + Send>>,
+    pub(crate) on_enroll: Option<Look>,
     pub(crate) speaking_as: Option<Identity>,
     in_flight: u32,
     pub(crate) most_in_flight: u32,
