@@ -4,6 +4,9 @@
 //! * [`server`]: the built `vendfleet serve` as a child process that can be killed, restarted and stopped.
 //! * [`client`]: channels to it over TLS, with a token.
 //! * [`link`]: a wire between a machine and the server that can be cut, stalled and mended.
+//! * [`fleet`]: all of it together, on either engine, with machines and an operator.
+//! * [`device`]: a machine with its real journal and agent, moved step by step.
+//! * [`checker`]: whether every durable record of every device is on the server exactly once, and the sums are right.
 //! * [`wait`]: waiting for a condition with a deadline, which is the only waiting there is.
 //!
 //! Ports are always free ones, paths always temporary, so any number of tests run side by side.
@@ -14,7 +17,10 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a harness that can't go on says where and stops the test")]
 
+pub mod checker;
 pub mod client;
+pub mod device;
+pub mod fleet;
 pub mod link;
 pub mod postgres;
 pub mod server;
