@@ -105,8 +105,7 @@ pub(super) async fn play(args: DemoArgs) -> Result<ExitCode> {
     tokio::time::sleep(DOWN).await;
     server.start_again().await?;
     stage.tell("the server is back on its data");
-    let (ordinary, pair): (Vec<&Actor>, Vec<&Actor>) =
-        cast.iter().partition(|a| !matches!(a.fate, Fate::Cloned | Fate::Clone));
+    let ordinary: Vec<&Actor> = cast.iter().filter(|a| !is_twin(a)).collect();
     for (n, actor) in ordinary.iter().enumerate() {
         stage.now(format!("handing over what was sold offline: {n} of {}", ordinary.len()));
         actor.machine.sync_now();
@@ -119,7 +118,8 @@ pub(super) async fn play(args: DemoArgs) -> Result<ExitCode> {
     stage.tell(&format!("{} machines handed everything over and took the new prices", ordinary.len()));
 
     stage.act("Two devices say they are the same machine");
-    let separated = separate(&stage, &pair, &mut operator, &second).await?;
+    let mut pair: Vec<&mut Actor> = cast.iter_mut().filter(|a| is_twin(a)).collect();
+    let separated = separate(&stage, &mut pair, &mut operator, &second).await?;
 
     stage.act("They sell at the new prices");
     cast = watched(&stage, "selling at the new prices", cast, &sold).await?;
@@ -147,6 +147,10 @@ pub(super) async fn play(args: DemoArgs) -> Result<ExitCode> {
         server.wait().await?;
     }
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn is_twin(actor: &Actor) -> bool {
+    matches!(actor.fate, Fate::Cloned | Fate::Clone)
 }
 
 fn priced(products: &[vendfleet_proto::v1::Product], more_minor: i64) -> Vec<PricedSlot> {
@@ -243,24 +247,31 @@ async fn clone(stage: &Stage, home: &Home, cast: &mut Vec<Actor>, seed: u64) -> 
 /// The clones are noticed, nothing of either is lost, and an operator gives one of them a name of its own.
 async fn separate(
     stage: &Stage,
-    pair: &[&Actor],
+    pair: &mut [&mut Actor],
     operator: &mut Operator,
     config: &str,
 ) -> Result<Option<String>> {
-    let [original, clone] = pair else { return Ok(None) };
     let noticed = |o: &fleet_client::simulate::Observation| {
         o.sync.all_accepted && o.sync.standing == fleet_client::transport::Standing::Cloned
     };
-    for actor in pair {
+    for actor in &mut *pair {
+        // What gives twins away is news from an epoch that another one has replaced.
+        actor.machine.settled(PATIENCE, false).await?;
+        actor.machine.buy().await?;
+        actor.machine.sync_now();
+        actor.machine.settled(PATIENCE, false).await?;
+    }
+    for actor in &mut *pair {
         actor.machine.sync_now();
         actor.machine.wait_for(PATIENCE, noticed).await.context("waiting for the clone to be noticed")?;
     }
     stage.tell("noticed: both upload into quarantine, neither is told anything any more");
+    let [original, clone] = pair else { return Ok(None) };
     let report = clone.machine.report().await?;
     let epoch = hex::encode(clone.machine.observe()?.epoch.0);
     let split = operator.split(&report.machine_id, &epoch, clone.machine.name()).await?;
     stage.tell(&format!("an operator splits them: the second board becomes machine {split}"));
-    for actor in [original, clone] {
+    for actor in [&*original, &*clone] {
         actor.machine.sync_now();
         actor.machine.settled(PATIENCE, true).await.context("waiting for the separated machines")?;
     }
