@@ -1,0 +1,134 @@
+//! The server as `vendfleet serve` starts it: the real services over embedded SQLite.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use server::{
+    auth::{Person, Role},
+    config::Config,
+    context::Context,
+    error::Reason,
+    serve::{Running, start},
+};
+use tonic::{
+    Request,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_types::StatusExt as _;
+use vendfleet_proto::v1::{
+    self, catalog_service_client::CatalogServiceClient, fleet_service_client::FleetServiceClient,
+    machine_sync_service_client::MachineSyncServiceClient, order_service_client::OrderServiceClient,
+};
+
+async fn whole(dir: &std::path::Path) -> Running {
+    let mut config = Config::default();
+    config.server.listen = "127.0.0.1:0".parse().unwrap();
+    config.server.http_listen = "127.0.0.1:0".parse().unwrap();
+    config.server.data_dir = dir.to_str().unwrap().to_owned();
+    start(config, Context::system()).await.unwrap()
+}
+
+async fn channel(running: &Running) -> Channel {
+    let ca = std::fs::read_to_string(running.ca_file.as_ref().unwrap()).unwrap();
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca)).domain_name("localhost");
+    let endpoint = Endpoint::from_shared(format!("https://{}", running.grpc_address)).unwrap();
+    endpoint.tls_config(tls).unwrap().connect().await.unwrap()
+}
+
+fn as_role<T>(running: &Running, role: Role, message: T) -> Request<T> {
+    let person = Person { subject: "ada".to_owned(), role, scopes: Vec::new() };
+    let token = running.tokens.issue(&person, 60).unwrap();
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn a_fresh_server_has_something_to_sell_and_a_restart_makes_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let running = whole(&data).await;
+        let mut catalog = CatalogServiceClient::new(channel(&running).await);
+        let list = as_role(&running, Role::Operator, v1::ListProductsRequest::default());
+        let products = catalog.list_products(list).await.unwrap().into_inner().products;
+        seen.push(products.into_iter().map(|product| product.product_id).collect::<Vec<_>>());
+        let mut fleet = FleetServiceClient::new(channel(&running).await);
+        let list = as_role(&running, Role::Viewer, v1::ListConfigsRequest::default());
+        assert_eq!(fleet.list_configs(list).await.unwrap().into_inner().configs.len(), 1);
+        drop((catalog, fleet));
+        assert!(running.stop().await);
+    }
+    assert_eq!(seen[0].len(), 8);
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test]
+async fn what_is_done_serves_and_what_is_not_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = whole(&dir.path().join("data")).await;
+    let channel = channel(&running).await;
+    let mut health = HealthClient::new(channel.clone());
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(10), async {
+        loop {
+            let request = HealthCheckRequest { service: String::new() };
+            if health.check(request).await.unwrap().into_inner().status() == ServingStatus::Serving {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    waited.await.unwrap();
+    for (service, expected) in [
+        ("vendfleet.v1.MachineSyncService", ServingStatus::Serving),
+        ("vendfleet.v1.CatalogService", ServingStatus::Serving),
+        ("vendfleet.v1.FleetService", ServingStatus::Serving),
+        ("vendfleet.v1.OrderService", ServingStatus::NotServing),
+        ("vendfleet.v1.OrchestratorService", ServingStatus::NotServing),
+        ("vendfleet.v1.EventService", ServingStatus::NotServing),
+    ] {
+        let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
+        assert_eq!(answer.into_inner().status(), expected, "{service}");
+    }
+    let call = as_role(&running, Role::Customer, v1::ListOrdersRequest::default());
+    let status = OrderServiceClient::new(channel).list_orders(call).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unimplemented);
+    let details = status.get_error_details();
+    let info = details.error_info().unwrap();
+    assert_eq!(info.reason, Reason::Unimplemented.name());
+    assert_eq!(info.metadata["method"], "/vendfleet.v1.OrderService/ListOrders");
+}
+
+#[tokio::test]
+async fn a_claim_token_becomes_a_machine_whose_certificate_our_ca_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = whole(&dir.path().join("data")).await;
+    let channel = channel(&running).await;
+    let make = v1::CreateClaimTokenRequest {
+        request_id: "0192f0c1-2345-7abc-8def-0123456789ab".to_owned(),
+        ..v1::CreateClaimTokenRequest::default()
+    };
+    let mut fleet = FleetServiceClient::new(channel.clone());
+    let made = fleet.create_claim_token(as_role(&running, Role::Operator, make)).await;
+    let claim_token = made.unwrap().into_inner().claim_token;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let csr = rcgen::CertificateParams::default().serialize_request(&key).unwrap();
+    let enroll = v1::EnrollRequest {
+        claim_token,
+        device_secret: vec![7; 32].into(),
+        serial: "SN-1".to_owned(),
+        model: "M1".to_owned(),
+        firmware: "1.0".to_owned(),
+        csr_der: csr.der().to_vec().into(),
+    };
+    let mut machine = MachineSyncServiceClient::new(channel);
+    let first = machine.enroll(enroll.clone()).await.unwrap().into_inner();
+    let again = machine.enroll(enroll).await.unwrap().into_inner();
+    assert_eq!(first.credential_id, again.credential_id, "a lost reply kills no machine");
+    let identity = server::tls::certificate_identity(&first.certificate_der).unwrap();
+    assert_eq!(identity.machine_id.to_string(), first.machine_id);
+    assert_eq!(identity.credential_id.to_string(), first.credential_id);
+    assert_eq!(first.ca_pem, std::fs::read_to_string(running.ca_file.as_ref().unwrap()).unwrap());
+}
