@@ -230,16 +230,15 @@ impl Unit {
 
     /// Waits for the unit to end by itself, which a machine does only when its journal must be opened again.
     pub async fn ended(&mut self) -> UnitError {
-        let mut why = UnitError::Agent(AgentError::DeviceGone);
-        // An agent that only lost its device says nothing; the device knows why.
-        while let (UnitError::Agent(AgentError::DeviceGone), Some(end)) = (&why, self.tasks.join_next().await) {
+        while let Some(end) = self.tasks.join_next().await {
             match end {
-                Ok(Err(error)) => why = error,
-                Ok(Ok(())) => {}
-                Err(_) => why = UnitError::Panicked,
+                // An agent that only lost its device says nothing; the device knows why.
+                Ok(Ok(()) | Err(UnitError::Agent(AgentError::DeviceGone))) => {}
+                Ok(Err(error)) => return error,
+                Err(_) => return UnitError::Panicked,
             }
         }
-        why
+        UnitError::Agent(AgentError::DeviceGone)
     }
 
     /// Ends the unit and waits until its journal is closed, which takes as long as the blocking call under way. Whoever

@@ -1,9 +1,11 @@
 //! The whole machine, real journal included, talking to a server that misbehaves. Time is virtual.
 
 use super::fake::{Fault, Machine, sell, settled, until};
+use crate::agent::AgentError;
 use crate::credentials::CredentialStore;
 use crate::journal::{EpochOrder, Verdict};
 use crate::transport::OfferedConfig;
+use crate::unit::UnitError;
 use std::time::Duration;
 use vend_core::record::EpochReason;
 
@@ -233,4 +235,13 @@ async fn a_sale_is_on_the_server_seconds_later() {
     sell(&unit).await;
     settled(&unit).await;
     assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_ends_by_itself_is_noticed_while_the_device_runs_on() {
+    let mut machine = Machine::new();
+    std::fs::remove_file(machine.dir.path().join("credentials.json")).unwrap();
+    let mut unit = machine.boot().await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), unit.ended()).await;
+    assert!(matches!(ended, Ok(UnitError::Agent(AgentError::NotEnrolled))), "{ended:?}");
 }
