@@ -187,7 +187,7 @@ async fn assign(args: Assign, session: &Session<'_>, output: &mut Output<'_>) ->
     if answer.machines == 0 {
         return output.text(&format!("starts {}\n", when::time(answer.start_time_ms)));
     }
-    output.text(&format!("assigned to {} machines\n", answer.machines))?;
+    output.text(&format!("machines: {}\n", answer.machines))?;
     output.table(&answer.statuses)
 }
 

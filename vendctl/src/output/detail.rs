@@ -82,8 +82,8 @@ fn line(text: &mut String, indent: &str, name: &str, value: &str) {
 
 /// Without the units that the value shows itself.
 fn shown_name(name: &str) -> &str {
-    let bare = name.strip_suffix("_time_ms").or_else(|| name.strip_suffix("_minor")).unwrap_or(name);
-    if bare == "time_ms" { "time" } else { bare }
+    let unit = if is_time(name) { "_ms" } else { "_minor" };
+    name.strip_suffix(unit).unwrap_or(name)
 }
 
 fn amount(message: &DynamicMessage) -> Option<String> {

@@ -16,7 +16,7 @@ fn a_product_reads_like_a_label() {
     };
     assert_eq!(
         render(&product).unwrap(),
-        "product_id: 0193-x\nsku: COLA\nprice: 2.50 EUR\nstock: 12\ncreate: 2026-11-21 04:10:00Z\n"
+        "product_id: 0193-x\nsku: COLA\nprice: 2.50 EUR\nstock: 12\ncreate_time: 2026-11-21 04:10:00Z\n"
     );
 }
 
