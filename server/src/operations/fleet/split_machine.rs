@@ -157,10 +157,8 @@ async fn make_machine(
 
 /// The epoch leaves the old machine, which keeps a row that says where to, and goes on under the new one from the same mark.
 fn move_epoch(old: &mut MachineView, new: &mut MachineView, plan: &Plan) {
-    let row = old.epochs.entry(plan.epoch).or_insert_with(|| fresh_row(plan.epoch, 0, plan.now_ms));
-    if row.ordinal == 0 {
-        row.ordinal = next_ordinal_above(new, 0).max(1);
-    }
+    let ordinal = next_ordinal(old);
+    let row = old.epochs.entry(plan.epoch).or_insert_with(|| fresh_row(plan.epoch, ordinal, plan.now_ms));
     let moved = EpochRow {
         ordinal: 1,
         status: EpochStatus::Current,
@@ -179,7 +177,7 @@ fn move_epoch(old: &mut MachineView, new: &mut MachineView, plan: &Plan) {
         row.replaced_at_ms = plan.now_ms;
     }
     old.epochs_dirty.insert(plan.epoch);
-    old.branches.retain(|key, _| key.epoch != plan.epoch);
+    old.branches.retain(|key, branch| key.epoch != plan.epoch || branch.reason != BranchReason::Cloned);
     new.epochs.insert(plan.epoch, moved);
     new.epochs_dirty.insert(plan.epoch);
     new.machine.current_epoch = Some(plan.epoch);
@@ -194,7 +192,7 @@ fn keep_epoch(old: &mut MachineView, left: &[Epoch], plan: &Plan) {
         old.machine.current_epoch = None;
         return;
     };
-    let ordinal = next_ordinal_above(old, 0);
+    let ordinal = next_ordinal(old);
     let row = old.epochs.entry(kept).or_insert_with(|| fresh_row(kept, ordinal, plan.now_ms));
     row.status = EpochStatus::Current;
     row.replaced_at_ms = 0;
@@ -202,8 +200,8 @@ fn keep_epoch(old: &mut MachineView, left: &[Epoch], plan: &Plan) {
     old.machine.current_epoch = Some(kept);
 }
 
-fn next_ordinal_above(view: &MachineView, least: u64) -> u64 {
-    view.epochs.values().map(|row| row.ordinal).max().unwrap_or(least).saturating_add(1)
+fn next_ordinal(view: &MachineView) -> u64 {
+    view.epochs.values().map(|row| row.ordinal).max().unwrap_or(0).saturating_add(1)
 }
 
 /// An epoch that was only ever heard while the machine was cloned.

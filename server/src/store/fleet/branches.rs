@@ -3,7 +3,7 @@
 use crate::domain::fleet::{BranchFilter, BranchRecord, BranchSummary};
 use crate::domain::ids::MachineId;
 use crate::domain::page::PageRequest;
-use crate::domain::sync::{BranchKey, BranchState};
+use crate::domain::sync::{BranchKey, BranchReason, BranchState};
 use crate::store::sync::codes::Coded;
 use crate::store::sync::rows::{branch, branch_columns};
 use crate::store::{Arg, Row, Session, StoreError, Tx, int};
@@ -134,16 +134,16 @@ pub async fn end(tx: &mut Tx, b: &BranchSummary) -> Result<(), StoreError> {
 
 /// Hands the branches of an epoch that nobody has judged yet, with their records, to another machine. Gives how many.
 pub async fn hand_over(tx: &mut Tx, from: MachineId, to: MachineId, epoch: Epoch) -> Result<u64, StoreError> {
-    let held = BranchState::Held.code();
+    let (held, cloned) = (BranchState::Held.code(), BranchReason::Cloned.code());
     tx.execute(
         "UPDATE quarantined_records SET machine_id = $2 WHERE machine_id = $1 AND epoch = $3 AND first_hash IN \
-         (SELECT first_hash FROM branches WHERE machine_id = $1 AND epoch = $3 AND state = $4)",
-        &[(&from.0).into(), (&to.0).into(), (&epoch.0).into(), held.into()],
+         (SELECT first_hash FROM branches WHERE machine_id = $1 AND epoch = $3 AND state = $4 AND reason = $5)",
+        &[(&from.0).into(), (&to.0).into(), (&epoch.0).into(), held.into(), cloned.into()],
     )
     .await?;
     tx.execute(
-        "UPDATE branches SET machine_id = $2 WHERE machine_id = $1 AND epoch = $3 AND state = $4",
-        &[(&from.0).into(), (&to.0).into(), (&epoch.0).into(), held.into()],
+        "UPDATE branches SET machine_id = $2 WHERE machine_id = $1 AND epoch = $3 AND state = $4 AND reason = $5",
+        &[(&from.0).into(), (&to.0).into(), (&epoch.0).into(), held.into(), cloned.into()],
     )
     .await
 }
