@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use http::HeaderMap;
 use tonic::{Code as GrpcCode, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
@@ -58,6 +59,16 @@ pub fn complete(status: &Status, method: &str, limit_bytes: usize) -> Option<Api
         GrpcCode::Cancelled => ApiError::unavailable("the call was cancelled under way"),
         _ => ApiError::internal(format!("status without a reason: {:?} {text}", status.code())),
     })
+}
+
+/// The end of a stream that simply ends.
+pub fn ended() -> Status {
+    Status::ok("")
+}
+
+/// The failure in an answer's headers, when it is one.
+pub fn failure(headers: &HeaderMap) -> Option<Status> {
+    Status::from_header_map(headers).filter(|status| status.code() != GrpcCode::Ok)
 }
 
 /// The call is not known, or not done yet.

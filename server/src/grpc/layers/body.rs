@@ -19,6 +19,7 @@ use tonic::{Status, body::Body};
 use super::{Place, deadline, live::Live, panic};
 use crate::{
     error::{ApiError, Reason},
+    grpc::status,
     telemetry::Trace,
 };
 
@@ -122,12 +123,12 @@ impl http_body::Body for StreamBody {
 impl StreamBody {
     fn close(&mut self, ending: Option<ApiError>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.inner = None;
-        let status = match ending {
+        let last = match ending {
             Some(error) => self.open.trace.sync_scope(|| Status::from(error)),
-            None => Status::ok(""),
+            None => status::ended(),
         };
         let mut trailers = HeaderMap::new();
-        status.add_header(&mut trailers)?;
+        last.add_header(&mut trailers)?;
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 }

@@ -193,8 +193,7 @@ impl Shell {
     ) -> Response<Body> {
         let limit =
             if method == self.sync_path { self.limits.sync_message_bytes } else { self.limits.message_bytes };
-        let status =
-            Status::from_header_map(response.headers()).filter(|status| status.code() != GrpcCode::Ok);
+        let status = status::failure(response.headers());
         let code = status.as_ref().map_or(GrpcCode::Ok, Status::code);
         let completed = status.and_then(|status| status::complete(&status, method, limit));
         let (code, mut response) = match completed {
