@@ -1,7 +1,7 @@
 //! Many rows in one statement, written once for both engines.
 //!
 //! A [`Bulk`] is a statement around a list of rows. PostgreSQL gets the rows as one array per column and unnests them,
-//! SQLite as multi-row `VALUES` in chunks whose sizes are powers of two: few texts, all of them prepared once.
+//! SQLite as multi-row `VALUES` in chunks of a few sizes: few texts, all of them prepared once.
 
 use super::error::StoreError;
 use super::tx::{Conn, Session, Tx};
@@ -10,8 +10,9 @@ use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, AssertSqlSafe};
 use std::sync::{Arc, OnceLock};
 
-/// Chunk sizes for SQLite are 1, 2, 4, ... up to 2^9 rows; more per statement is slower.
-const CHUNK_SIZES: usize = 10;
+/// Rows in one SQLite statement; more per statement is slower. Each size more is a text to prepare once, each size fewer is
+/// more statements for a batch, each of which waits for the connection's thread.
+const CHUNKS: [usize; 18] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 
 /// Type of a column of the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,7 +29,7 @@ pub(super) struct Bulk {
     columns: &'static [Kind],
     after: &'static str,
     postgres: OnceLock<Arc<str>>,
-    sqlite: [OnceLock<Arc<str>>; CHUNK_SIZES],
+    sqlite: [OnceLock<Arc<str>>; CHUNKS.len()],
 }
 
 impl Bulk {
@@ -40,7 +41,7 @@ impl Bulk {
             columns,
             after,
             postgres: OnceLock::new(),
-            sqlite: [const { OnceLock::new() }; CHUNK_SIZES],
+            sqlite: [const { OnceLock::new() }; CHUNKS.len()],
         }
     }
 
@@ -71,11 +72,11 @@ impl Bulk {
         Arc::clone(text)
     }
 
-    /// The text for 2^`power` rows.
-    fn sqlite_text(&self, power: usize) -> Arc<str> {
-        let text = self.sqlite[power].get_or_init(|| {
+    /// The text for `CHUNKS[size]` rows.
+    fn sqlite_text(&self, size: usize) -> Arc<str> {
+        let text = self.sqlite[size].get_or_init(|| {
             let row = format!("({})", vec!["?"; self.columns.len()].join(","));
-            let rows = vec![row.as_str(); 1 << power].join(",");
+            let rows = vec![row.as_str(); CHUNKS[size]].join(",");
             format!("{} VALUES {rows} {}", self.before, self.after).into()
         });
         Arc::clone(text)
@@ -145,10 +146,10 @@ impl<'a> Rows<'a> {
         let mut rest = self.args.as_slice();
         std::iter::from_fn(move || {
             let rows = rest.len() / width;
-            let power = (rows.checked_ilog2()? as usize).min(CHUNK_SIZES - 1);
-            let (chunk, after) = rest.split_at((1 << power) * width);
+            let size = CHUNKS.iter().rposition(|size| *size <= rows)?;
+            let (chunk, after) = rest.split_at(CHUNKS[size] * width);
             rest = after;
-            Some((self.bulk.sqlite_text(power), chunk))
+            Some((self.bulk.sqlite_text(size), chunk))
         })
     }
 
@@ -192,74 +193,4 @@ fn collect<'v, 'a: 'v, T>(
     values
         .map(|arg| pick(*arg).ok_or_else(|| StoreError::Data(format!("{arg:?} in a column of another type"))))
         .collect()
-}
-
-/// A statement about rows with one of many 16-byte keys: `before` + `IN (...)` or `= ANY(...)` + `after`.
-pub(super) struct Keyed {
-    before: &'static str,
-    after: &'static str,
-    postgres_after: &'static str,
-    postgres: OnceLock<Arc<str>>,
-    sqlite: [OnceLock<Arc<str>>; CHUNK_SIZES],
-}
-
-impl Keyed {
-    /// `SELECT ... FROM t WHERE machine_id` + the keys + `ORDER BY ...`.
-    pub(super) const fn new(before: &'static str, after: &'static str) -> Self {
-        Self {
-            before,
-            after,
-            postgres_after: "",
-            postgres: OnceLock::new(),
-            sqlite: [const { OnceLock::new() }; CHUNK_SIZES],
-        }
-    }
-
-    /// Adds a tail for PostgreSQL.
-    pub(super) const fn then_on_postgres(mut self, tail: &'static str) -> Self {
-        self.postgres_after = tail;
-        self
-    }
-
-    /// The rows for these keys, each named once.
-    pub(super) async fn fetch(
-        &self,
-        session: &mut Session,
-        keys: &[&[u8; 16]],
-    ) -> Result<Vec<Row>, StoreError> {
-        let mut found = Vec::with_capacity(keys.len());
-        if keys.is_empty() {
-            return Ok(found);
-        }
-        match session.conn() {
-            Conn::Postgres(conn) => {
-                let text = self.postgres.get_or_init(|| {
-                    format!("{} = ANY($1::BYTEA[]) {} {}", self.before, self.after, self.postgres_after)
-                        .into()
-                });
-                let mut bound = PgArguments::default();
-                let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_slice()).collect();
-                bound.add(keys).map_err(sqlx::Error::Encode)?;
-                let rows = sqlx::query_with(AssertSqlSafe(Arc::clone(text)), bound).fetch_all(conn).await?;
-                found.extend(rows.into_iter().map(|row| Row(Raw::Postgres(row))));
-            }
-            Conn::Sqlite(conn) => {
-                let mut rest = keys;
-                while let Some(power) = rest.len().checked_ilog2() {
-                    let power = (power as usize).min(CHUNK_SIZES - 1);
-                    let (chunk, after) = rest.split_at(1 << power);
-                    rest = after;
-                    let text = self.sqlite[power].get_or_init(|| {
-                        let marks = vec!["?"; chunk.len()].join(",");
-                        format!("{} IN ({marks}) {}", self.before, self.after).into()
-                    });
-                    let args: Vec<Arg<'_>> = chunk.iter().map(|key| Arg::Bytes(key.as_slice())).collect();
-                    let query = sqlx::query_with(AssertSqlSafe(Arc::clone(text)), bind_sqlite(&args)?);
-                    let rows = query.fetch_all(&mut *conn).await?;
-                    found.extend(rows.into_iter().map(|row| Row(Raw::Sqlite(row))));
-                }
-            }
-        }
-        Ok(found)
-    }
 }

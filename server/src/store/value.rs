@@ -3,6 +3,7 @@
 //! Sixteen-byte ids and hashes travel as bytes, `u64` as `BIGINT` by checked conversion.
 
 use super::error::StoreError;
+use super::packed::{self, Cell};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, Row as _};
@@ -132,6 +133,8 @@ pub struct Row(pub(super) Raw);
 pub(super) enum Raw {
     Sqlite(SqliteRow),
     Postgres(PgRow),
+    /// Came with its neighbours in one text.
+    Packed(Vec<Cell>),
 }
 
 impl std::fmt::Debug for Row {
@@ -162,6 +165,7 @@ macro_rules! get {
         match &$self.row.0 {
             Raw::Sqlite(row) => row.try_get::<$kind, usize>(at)?,
             Raw::Postgres(row) => row.try_get::<$kind, usize>(at)?,
+            Raw::Packed(cells) => packed::get::<$kind>(cells, at)?,
         }
     }};
 }

@@ -124,6 +124,9 @@ impl Lane {
             Some(job) => job,
             None => self.receiver.recv().await?,
         };
+        // On a busy server other calls are parsed and about to be queued: one turn for them makes the batch larger, and costs an
+        // idle one nothing. Fewer, larger commits are most of what throughput is.
+        tokio::task::yield_now().await;
         let mut machines = HashSet::from([first.call.machine]);
         let mut records = first.call.records.len();
         let mut batch = vec![first];

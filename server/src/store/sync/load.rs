@@ -8,47 +8,61 @@ use super::{Aside, HotTx};
 use crate::domain::ids::MachineId;
 use crate::domain::sync::{BranchKey, MachineView, SyncCall, hashes_needed};
 use crate::store::StoreError;
-use crate::store::bulk::{Bulk, Keyed, Kind};
+use crate::store::bulk::{Bulk, Kind};
+use crate::store::keyed::Keyed;
 use crate::store::value::int;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use vend_core::id::{Epoch, TransactionId};
 
+use Kind::{Bool, Bytes, Int, Text};
+
 /// Locked in the order of ids, so that two batches never wait for each other in a circle.
 static MACHINES: Keyed = Keyed::new(
     concat!("SELECT ", machine_columns!(), ", has_branches FROM machine_sync WHERE machine_id"),
-    "ORDER BY machine_id",
+    &[Bytes, Int, Bytes, Int, Int, Int, Bytes, Int, Bytes, Int, Int, Bytes, Int, Int, Int, Text, Bool],
 )
-.then_on_postgres("FOR UPDATE");
+.then_on_postgres("ORDER BY machine_id FOR UPDATE");
 
-static EPOCHS: Keyed =
-    Keyed::new(concat!("SELECT machine_id, ", epoch_columns!(), " FROM epochs WHERE machine_id"), "");
+static EPOCHS: Keyed = Keyed::new(
+    concat!("SELECT machine_id, ", epoch_columns!(), " FROM epochs WHERE machine_id"),
+    &[
+        Bytes, Bytes, Int, Int, Bytes, Int, Int, Int, Int, Int, Bytes, Bytes, Bytes, Text, Int, Int, Int,
+        Int, Bytes,
+    ],
+);
 
-static SLOTS: Keyed =
-    Keyed::new(concat!("SELECT machine_id, ", slot_columns!(), " FROM slots WHERE machine_id"), "");
+static SLOTS: Keyed = Keyed::new(
+    concat!("SELECT machine_id, ", slot_columns!(), " FROM slots WHERE machine_id"),
+    &[Bytes, Int, Bytes, Int, Int, Bytes, Int, Int, Bool, Bytes, Int, Int, Int],
+);
 
-static VERDICTS: Keyed =
-    Keyed::new(concat!("SELECT machine_id, ", verdict_columns!(), " FROM verdicts WHERE machine_id"), "");
+static VERDICTS: Keyed = Keyed::new(
+    concat!("SELECT machine_id, ", verdict_columns!(), " FROM verdicts WHERE machine_id"),
+    &[Bytes, Int, Bytes, Int, Int, Int, Text],
+);
 
-static BRANCHES: Keyed =
-    Keyed::new(concat!("SELECT machine_id, ", branch_columns!(), " FROM branches WHERE machine_id"), "");
+static BRANCHES: Keyed = Keyed::new(
+    concat!("SELECT machine_id, ", branch_columns!(), " FROM branches WHERE machine_id"),
+    &[Bytes, Bytes, Bytes, Int, Bytes, Int, Bytes, Int, Int, Int],
+);
 
 static MAIN_HASHES: Bulk = Bulk::new(
     "WITH input (machine_id, epoch, first_seq, last_seq) AS (",
-    &[Kind::Bytes, Kind::Bytes, Kind::Int, Kind::Int],
+    &[Bytes, Bytes, Int, Int],
     ") SELECT r.machine_id, r.epoch, r.seq, r.hash FROM input i CROSS JOIN records r \
      WHERE r.machine_id = i.machine_id AND r.epoch = i.epoch AND r.seq BETWEEN i.first_seq AND i.last_seq",
 );
 
 static BRANCH_HASHES: Bulk = Bulk::new(
     "WITH input (machine_id, epoch, first_seq, last_seq) AS (",
-    &[Kind::Bytes, Kind::Bytes, Kind::Int, Kind::Int],
+    &[Bytes, Bytes, Int, Int],
     ") SELECT q.machine_id, q.epoch, q.first_hash, q.seq, q.hash FROM input i CROSS JOIN quarantined_records q \
      WHERE q.machine_id = i.machine_id AND q.epoch = i.epoch AND q.seq BETWEEN i.first_seq AND i.last_seq",
 );
 
 static COUNTED: Bulk = Bulk::new(
     "WITH input (machine_id, transaction_id, kind) AS (",
-    &[Kind::Bytes, Kind::Bytes, Kind::Int],
+    &[Bytes, Bytes, Int],
     ") SELECT r.machine_id, r.transaction_id, r.kind FROM input i CROSS JOIN records r \
      WHERE r.machine_id = i.machine_id AND r.transaction_id = i.transaction_id AND r.kind = i.kind",
 );

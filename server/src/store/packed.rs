@@ -1,0 +1,106 @@
+//! Many SQLite rows in one text.
+//!
+//! A row through the driver costs an allocation per value and a wake-up of the waiting task: most of what a batch's load cost.
+//! So the load asks SQLite for all rows as one text of SQL literals, `X'0A0B',12,NULL;X'...'`, and reads them here.
+
+use super::bulk::Kind;
+use super::error::StoreError;
+
+/// One value of a packed row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Cell {
+    Null,
+    Int(i64),
+    /// Bytes, or a text's UTF-8.
+    Bytes(Vec<u8>),
+}
+
+/// `select` with these columns, as a statement of one row with one text, NULL where there are no rows.
+pub(super) fn statement(select: &str, columns: &[Kind]) -> String {
+    let names: Vec<String> = (0..columns.len()).map(|at| format!("c{at}")).collect();
+    let literals: Vec<String> = columns
+        .iter()
+        .zip(&names)
+        .map(|(kind, name)| match kind {
+            // As bytes: a text's own literal would end at a NUL.
+            Kind::Text => format!("quote(CAST({name} AS BLOB))"),
+            Kind::Int | Kind::Bool | Kind::Bytes => format!("quote({name})"),
+        })
+        .collect();
+    format!(
+        "WITH packed ({}) AS ({select}) SELECT group_concat(concat_ws(',', {}), ';') FROM packed",
+        names.join(", "),
+        literals.join(", ")
+    )
+}
+
+/// The rows of a packed text.
+pub(super) fn rows(text: &str, columns: usize) -> Result<Vec<Vec<Cell>>, StoreError> {
+    text.split(';')
+        .map(|row| {
+            let mut cells = Vec::with_capacity(columns);
+            for literal in row.split(',') {
+                cells.push(cell(literal)?);
+            }
+            if cells.len() == columns { Ok(cells) } else { Err(broken(row)) }
+        })
+        .collect()
+}
+
+fn cell(literal: &str) -> Result<Cell, StoreError> {
+    if let Some(digits) = literal.strip_prefix("X'").and_then(|rest| rest.strip_suffix('\'')) {
+        return hex::decode(digits).map(Cell::Bytes).map_err(|_| broken(literal));
+    }
+    if literal == "NULL" {
+        return Ok(Cell::Null);
+    }
+    literal.parse().map(Cell::Int).map_err(|_| broken(literal))
+}
+
+fn broken(what: &str) -> StoreError {
+    StoreError::corrupt(format!("{} bytes of packed rows that are no literals", what.len()))
+}
+
+/// What a cell can be read as.
+pub(super) trait Unpack<'r>: Sized {
+    fn unpack(cell: &'r Cell) -> Option<Self>;
+}
+
+/// The value at a place of a row.
+pub(super) fn get<'r, T: Unpack<'r>>(cells: &'r [Cell], at: usize) -> Result<T, StoreError> {
+    let cell = cells.get(at).and_then(T::unpack);
+    cell.ok_or_else(|| StoreError::corrupt(format!("column {at}: of another type, or missing")))
+}
+
+impl<'r> Unpack<'r> for i64 {
+    fn unpack(cell: &'r Cell) -> Option<Self> {
+        if let Cell::Int(value) = cell { Some(*value) } else { None }
+    }
+}
+
+impl<'r> Unpack<'r> for bool {
+    fn unpack(cell: &'r Cell) -> Option<Self> {
+        i64::unpack(cell).map(|value| value != 0)
+    }
+}
+
+impl<'r> Unpack<'r> for &'r [u8] {
+    fn unpack(cell: &'r Cell) -> Option<Self> {
+        if let Cell::Bytes(bytes) = cell { Some(bytes) } else { None }
+    }
+}
+
+impl<'r> Unpack<'r> for &'r str {
+    fn unpack(cell: &'r Cell) -> Option<Self> {
+        std::str::from_utf8(<&[u8]>::unpack(cell)?).ok()
+    }
+}
+
+impl<'r, T: Unpack<'r>> Unpack<'r> for Option<T> {
+    fn unpack(cell: &'r Cell) -> Option<Self> {
+        if *cell == Cell::Null { Some(None) } else { T::unpack(cell).map(Some) }
+    }
+}
+
+#[cfg(test)]
+mod tests;
