@@ -90,18 +90,20 @@ impl Device {
         prices.iter().find(|(slot, _)| *slot == SLOT).expect("a config with that slot").1
     }
 
-    /// Asks for a Sync and waits until one has ended, well or badly.
+    /// Asks for a Sync and waits until one that began since has ended, well or badly, and none is under way.
     pub async fn sync(&self) -> SyncStatus {
-        let ended = |o: &Observation| o.sync.answered + o.sync.failed;
-        let before = ended(&self.now());
+        let before = self.now().sync.started;
         self.machine.sync_now();
-        self.wait_for("a Sync to end", |o| ended(o) > before).await;
+        self.wait_for("a Sync to end", |o| {
+            o.sync.started > before && o.sync.answered + o.sync.failed == o.sync.started
+        })
+        .await;
         self.now().sync
     }
 
-    /// Asks for a Sync and waits until the server has every record of this journal.
+    /// Asks for a Sync and waits until the server has every record of this journal, and no Sync is under way.
     pub async fn settle(&self) {
-        self.machine.sync_now();
+        self.sync().await;
         self.settled().await;
     }
 
@@ -110,6 +112,12 @@ impl Device {
         if let Err(error) = self.machine.settled(PATIENCE, true).await {
             panic!("{}: {error}", self.machine.name());
         }
+    }
+
+    /// Asks for a Sync and waits until the journal writes another epoch than this one (hex), and the server has all of it.
+    pub async fn settle_in_another_epoch(&self, than: &str) {
+        self.sync_until("another epoch", |o| hex::encode(o.epoch.0) != than).await;
+        self.settle().await;
     }
 
     /// Asks for Syncs and waits until this holds.

@@ -2,8 +2,22 @@
 //! journals and agents. Rows that the storage engine has a part in run on both.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
+#[path = "e2e/boards.rs"]
+mod boards;
+#[path = "e2e/configs.rs"]
+mod configs;
+#[path = "e2e/dead_letters.rs"]
+mod dead_letters;
+#[path = "e2e/doors.rs"]
+mod doors;
 #[path = "e2e/exactly_once.rs"]
 mod exactly_once;
+#[path = "e2e/forks.rs"]
+mod forks;
+#[path = "e2e/gaps.rs"]
+mod gaps;
+#[path = "e2e/storm.rs"]
+mod storm;
 
 macro_rules! rows {
     ($($module:ident: $($row:ident),* $(,)?;)*) => {
@@ -28,6 +42,47 @@ macro_rules! rows {
 }
 
 rows! {
+    boards:
+        a_lost_journal_opens_an_epoch_and_shows_the_step,
+        a_swapped_board_is_the_same_machine_and_the_old_one_only_uploads,
+        a_revoked_machine_drains_into_quarantine_and_is_then_refused,
+        a_hard_revocation_names_what_is_known_unsent;
+    configs:
+        a_price_change_waits_for_the_sale_in_hand_and_shows_in_the_next,
+        a_config_the_machine_cannot_take_is_refused_by_name_and_the_old_one_stays;
+    dead_letters:
+        a_bad_record_spoils_nothing_but_itself,
+        what_a_newer_server_can_read_counts_once_redriven,
+        counters_that_disagree_name_the_first_record_where_they_part;
+    doors:
+        a_lost_reply_to_enroll_kills_no_machine,
+        a_client_certificate_stands_for_the_secret,
+        a_wrong_secret_opens_nothing,
+        rubbish_in_a_sync_names_field_and_rule_and_stores_nothing,
+        rubbish_in_an_enroll_names_field_and_rule_and_uses_no_token_up;
     exactly_once:
-        a_lost_reply_is_not_a_second_sale;
+        a_lost_reply_is_not_a_second_sale,
+        a_repeated_batch_and_an_overlapping_one_get_their_answer_and_nothing_twice,
+        a_request_that_never_arrived_is_sent_again,
+        a_power_cut_anywhere_loses_nothing_and_uses_no_number_twice;
+    forks:
+        a_journal_restored_from_an_old_image_forks_and_goes_on,
+        a_branch_that_an_operator_adopts_counts,
+        a_lost_tail_opens_a_new_epoch_and_changes_nothing_else,
+        clones_are_told_nothing_and_what_they_say_is_kept_apart,
+        a_split_heals_both_clones;
+    gaps:
+        a_gap_is_filled_by_resend,
+        a_server_that_never_heard_of_the_past_takes_all_that_is_held,
+        what_the_device_no_longer_holds_is_a_named_gap,
+        one_device_ahead_of_the_server_is_healed_alone_with_an_alert,
+        a_gap_that_nobody_can_fill_is_named_and_the_queue_goes_on;
+    storm:
+        a_server_killed_again_and_again_loses_and_doubles_nothing;
+}
+
+/// PostgreSQL is put back with its own tools; what follows from it is the same code.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_put_back_from_an_older_copy_is_told_again() {
+    storm::a_server_put_back_from_an_older_copy_is_told_again().await;
 }

@@ -168,7 +168,7 @@ impl Operator {
         self.machine(machine_id).await.device.expect("a machine that was enrolled")
     }
 
-    /// A machine's epochs, newest first.
+    /// A machine's epochs, in the order they were opened.
     pub async fn epochs(&mut self, machine_id: &str) -> Vec<v1::Epoch> {
         let request = v1::ListEpochsRequest { machine_id: machine_id.to_owned(), ..Default::default() };
         pages!(self.fleet, list_epochs, request, epochs)
@@ -190,6 +190,16 @@ impl Operator {
     pub async fn quarantined(&mut self, branch_id: &str) -> Vec<v1::QuarantinedRecord> {
         let request = v1::ListQuarantinedRecordsRequest { branch_id: branch_id.to_owned(), ..Default::default() };
         pages!(self.fleet, list_quarantined_records, request, records)
+    }
+
+    /// Paid vends with success on a branch.
+    pub async fn vends_apart(&mut self, branch: &v1::QuarantineBranch) -> usize {
+        let records = self.quarantined(&branch.branch_id).await;
+        let sold = |record: &&v1::QuarantinedRecord| match record.decoded.as_ref().and_then(|d| d.body.as_ref()) {
+            Some(v1::record_body::Body::Vend(vend)) => vend.outcome() == v1::VendOutcome::Success,
+            _ => false,
+        };
+        records.iter().filter(sold).count()
     }
 
     /// A machine's dead letters.

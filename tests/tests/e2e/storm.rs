@@ -1,0 +1,115 @@
+//! A server killed again and again under a fleet that sells and syncs; a server put back from an older copy.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use fleet_client::{agent::plan::Limits, simulate::Blueprint, simulate::Bought};
+use tokio::task::JoinSet;
+use vendfleet_proto::v1::AlertType;
+use vendfleet_tests::{
+    checker::check,
+    device::Device,
+    fleet::{Engine, Fleet, copy_over},
+    wait::{PATIENCE, until_true},
+};
+
+const MACHINES: usize = 8;
+const KILLS: u32 = 5;
+/// Sales between two kills, over the whole fleet.
+const SALES_BETWEEN: u64 = 40;
+
+pub(crate) async fn a_server_killed_again_and_again_loses_and_doubles_nothing(engine: Engine) {
+    let mut fleet = Fleet::start(engine).await;
+    let mut operator = fleet.operator();
+    let mut selling = JoinSet::new();
+    let (open, sold) = (Arc::new(AtomicBool::new(true)), Arc::new(std::sync::atomic::AtomicU64::new(0)));
+    for n in 0..MACHINES {
+        let name = format!("m{n}");
+        // They sync by themselves, soon after a sale.
+        let limits = Limits { settle_ms: 20, shortest_wait_ms: 20, ..fleet.blueprint().limits };
+        let mut device = fleet.unboxed(&name, Blueprint { limits, ..fleet.blueprint() });
+        device.enrol(&operator.claim_token(&name).await).await;
+        device.power_on().await;
+        device.ready_to_sell().await;
+        let (open, sold) = (Arc::clone(&open), Arc::clone(&sold));
+        selling.spawn(async move {
+            let mut units = 0;
+            while open.load(Ordering::Relaxed) {
+                if device.machine.buy().await.unwrap() == Bought::Yes {
+                    units += 1;
+                    sold.fetch_add(1, Ordering::Relaxed);
+                }
+                // Customers come one after the other; a fleet that only burned its own processor would starve the server.
+                tokio::time::sleep(Duration::from_millis(15)).await;
+            }
+            (device, units)
+        });
+    }
+    let started = Instant::now();
+    for _ in 0..KILLS {
+        let before = sold.load(Ordering::Relaxed);
+        until_true("the fleet to sell", PATIENCE, || {
+            let now = sold.load(Ordering::Relaxed);
+            async move { now >= before + SALES_BETWEEN }
+        })
+        .await;
+        fleet.kill_and_restart().await;
+    }
+    open.store(false, Ordering::Relaxed);
+    let (mut chains, mut units) = (Vec::new(), 0);
+    while let Some(done) = selling.join_next().await {
+        let (mut device, its): (Device, u64) = done.unwrap();
+        device.settle().await;
+        let report = device.machine.report().await.unwrap();
+        assert_eq!((report.driven_twice, report.turns_unrecorded, report.epochs.len()), (0, 0, 1));
+        units += its;
+        chains.push(device.chains().await);
+    }
+    let checked = check(&fleet, &chains).await;
+    assert_eq!(checked.sales, units, "over {:?}", started.elapsed());
+    assert_eq!(checked.device_records, checked.main_records, "nobody forked, nothing is apart");
+    assert!(units >= u64::from(KILLS) * SALES_BETWEEN);
+    for chain in &chains {
+        assert_eq!(chain.epochs.len(), 1);
+    }
+}
+
+pub(crate) async fn a_server_put_back_from_an_older_copy_is_told_again() {
+    let mut fleet = Fleet::start(Engine::Sqlite).await;
+    let (mut one, mut two) = (fleet.device("one").await, fleet.device("two").await);
+    one.sell(2).await;
+    one.settle().await;
+    assert!(fleet.server.stop().await.success());
+    let (data, copy) = (fleet.server.data_dir(), fleet.place("backup"));
+    copy_over(&data, &copy);
+    fleet.restart().await;
+
+    for device in [&mut one, &mut two] {
+        device.sell(3).await;
+        device.settle().await;
+    }
+    fleet.server.kill();
+    copy_over(&copy, &data);
+    // What `restore` does: another life of the data.
+    let life = uuid::Uuid::now_v7();
+    fleet.rows().await.execute("UPDATE server_meta SET incarnation = $1", life.as_bytes()).await;
+    fleet.restart().await;
+
+    let mut operator = fleet.operator();
+    for device in [&mut one, &mut two] {
+        let known = operator.device(&device.id()).await.durable_through;
+        assert!(known < device.now().last_seq, "the copy is older");
+        device.sync_until("the server's new life", |o| o.sync.server_incarnation == life.to_string()).await;
+        device.settle().await;
+        device.sell(1).await;
+        device.settle().await;
+        assert!(operator.alerts_of(&device.id(), AlertType::DeviceAhead).await.is_empty(), "a restore does this to all");
+        assert!(operator.gaps(&device.id()).await.is_empty());
+    }
+    assert_eq!(check(&fleet, &[one.chains().await, two.chains().await]).await.sales, 2 + 6 + 2);
+}
