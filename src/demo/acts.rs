@@ -10,12 +10,13 @@ use anyhow::{Context as _, Result};
 use fleet_client::agent::plan::Limits;
 use fleet_client::credentials::Endpoint;
 use fleet_client::hardware::sim::Behaviour;
-use fleet_client::simulate::{Blueprint, SimMachine};
+use fleet_client::simulate::{Blueprint, Bought, SimMachine};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use vend_core::machine::Input;
 
 const GROUP: &str = "demo";
 const PRODUCTS: [&str; 6] = ["Cola", "Water", "Crisps", "Nuts", "Chocolate", "Apple juice"];
@@ -25,6 +26,8 @@ const ACT: Duration = Duration::from_secs(7);
 const PATIENCE: Duration = Duration::from_secs(45);
 /// From committed sales on, the server is killed this far into the rush of everybody coming back.
 const INTO_THE_RUSH: Duration = Duration::from_millis(250);
+/// Customers in a row who may walk away; one in eight does.
+const MAX_UNDECIDED: u32 = 20;
 /// How long it stays dead.
 const DOWN: Duration = Duration::from_millis(800);
 
@@ -149,6 +152,25 @@ pub(super) async fn play(args: DemoArgs) -> Result<ExitCode> {
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Customers come until one of them does not change their mind.
+async fn sell_one(actor: &mut Actor) -> Result<()> {
+    for _ in 0..MAX_UNDECIDED {
+        if actor.machine.buy().await? == Bought::Yes {
+            actor.sold += 1;
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// An operator counts what is in a machine: from here on the server's own sum starts anew, and agrees.
+async fn count_slots(actor: &mut Actor) -> Result<()> {
+    let slots = actor.machine.units()?;
+    actor.machine.handle(Input::Audit { slots, tubes: None, box_minor: None }).await?;
+    actor.machine.sync_now();
+    Ok(actor.machine.settled(PATIENCE, true).await?)
+}
+
 fn is_twin(actor: &Actor) -> bool {
     matches!(actor.fate, Fate::Cloned | Fate::Clone)
 }
@@ -220,6 +242,7 @@ async fn reflash(stage: &Stage, cast: &mut [Actor]) -> Result<()> {
             .await
             .context("waiting for the re-flashed machine's config")?;
         actor.machine.restock().await?;
+        count_slots(actor).await?;
         stage.tell(&format!(
             "{} is re-flashed: its journal of {} records is gone, the server has them all",
             actor.machine.name(),
@@ -254,12 +277,14 @@ async fn separate(
     let noticed = |o: &fleet_client::simulate::Observation| {
         o.sync.all_accepted && o.sync.standing == fleet_client::transport::Standing::Cloned
     };
-    for actor in &mut *pair {
-        // What gives twins away is news from an epoch that another one has replaced.
-        actor.machine.settled(PATIENCE, false).await?;
-        actor.machine.buy().await?;
-        actor.machine.sync_now();
-        actor.machine.settled(PATIENCE, false).await?;
+    // What gives twins away is news from an epoch that the other one has replaced, so each sells after the other has spoken.
+    for _ in 0..2 {
+        for actor in &mut *pair {
+            actor.machine.settled(PATIENCE, false).await?;
+            sell_one(actor).await?;
+            actor.machine.sync_now();
+            actor.machine.settled(PATIENCE, false).await?;
+        }
     }
     for actor in &mut *pair {
         actor.machine.sync_now();
@@ -279,6 +304,13 @@ async fn separate(
         o.config_id.is_some_and(|id| uuid::Uuid::from_bytes(id.0).to_string() == config)
     };
     original.machine.wait_for(PATIENCE, takes).await.context("waiting for the original's new prices")?;
-    stage.tell("both are machines again, and what each had sold counts once");
+    for actor in [&mut *original, &mut *clone] {
+        count_slots(actor).await?;
+    }
+    let adopted = operator.adopt_branches(&report.machine_id).await?;
+    stage.tell(&format!(
+        "the {adopted} records that stood apart since the fork are adopted: they count now, once"
+    ));
+    stage.tell("both are machines again");
     Ok(Some(split))
 }

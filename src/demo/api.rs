@@ -67,6 +67,7 @@ impl Operator {
                 sku: format!("DEMO-{index:02}"),
                 name: (*name).to_owned(),
                 price: Some(v1::Money { currency_code: "EUR".to_owned(), minor_units: 150 }),
+                initial_stock: 1_000,
                 ..Default::default()
             };
             let made = self.catalog.create_product(request).await.context("CreateProduct")?;
@@ -150,6 +151,33 @@ impl Operator {
         };
         let split = self.fleet.split_machine(request).await.context("SplitMachine")?.into_inner();
         Ok(split.new_machine.context("SplitMachine: no machine")?.machine_id)
+    }
+
+    /// Every branch of a machine, whatever became of it.
+    pub(super) async fn branches(&mut self, machine_id: &str) -> Result<Vec<v1::QuarantineBranch>> {
+        let request = v1::ListQuarantineBranchesRequest {
+            page_size: PAGE_SIZE,
+            machine_id: machine_id.to_owned(),
+            ..Default::default()
+        };
+        let found = self.fleet.list_quarantine_branches(request).await.context("ListQuarantineBranches")?;
+        Ok(found.into_inner().branches)
+    }
+
+    /// Makes every open branch of a machine count; gives how many records that were.
+    pub(super) async fn adopt_branches(&mut self, machine_id: &str) -> Result<u64> {
+        let branches = self.branches(machine_id).await?;
+        let mut adopted = 0;
+        for branch in branches.into_iter().filter(|b| b.state() == v1::BranchState::Open) {
+            let request = v1::AdoptBranchRequest {
+                request_id: Uuid::now_v7().to_string(),
+                branch_id: branch.branch_id,
+                note: "demo".to_owned(),
+            };
+            adopted +=
+                self.fleet.adopt_branch(request).await.context("AdoptBranch")?.into_inner().applied_records;
+        }
+        Ok(adopted)
     }
 
     pub(super) async fn epochs(&mut self, machine_id: &str) -> Result<Vec<v1::Epoch>> {

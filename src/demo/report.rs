@@ -2,7 +2,7 @@
 
 use super::api::Operator;
 use super::cast::{Actor, Fate};
-use super::child::Server;
+use super::child;
 use anyhow::Result;
 use fleet_client::simulate::report::{EpochReport, MachineReport};
 use serde::Serialize;
@@ -14,11 +14,18 @@ use vendfleet_proto::v1;
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) machines: Vec<Row>,
-    /// Alerts the server raised, by type, with how often.
-    alerts: BTreeMap<String, u64>,
+    /// Alerts the server raised, by type.
+    alerts: BTreeMap<String, Seen>,
     /// The machine that a clone became.
     pub(super) separated: Option<String>,
     prices_in_force: BTreeMap<String, usize>,
+}
+
+/// Alerts of one type.
+#[derive(Debug, Default, Serialize)]
+struct Seen {
+    raised: u64,
+    open: u64,
 }
 
 /// One device and what the server says of it.
@@ -46,6 +53,29 @@ pub(super) struct Row {
     fate_kind: Fate,
 }
 
+/// What the server says of a device.
+#[derive(Default)]
+struct Server {
+    /// Epochs under its own name.
+    own: Vec<v1::Epoch>,
+    /// Epochs under any name it may have had.
+    epochs: Vec<v1::Epoch>,
+    branches: Vec<v1::QuarantineBranch>,
+}
+
+impl Server {
+    /// The chain the device holds ends on the server where it ends on the device: on a main chain, or on a branch that was set apart.
+    fn has_chain(&self, device: &EpochReport) -> bool {
+        let whole = |e: &v1::Epoch| {
+            e.epoch == device.epoch
+                && e.durable_through == device.last_seq
+                && e.durable_hash == device.last_hash
+        };
+        let apart = |b: &v1::QuarantineBranch| b.epoch == device.epoch && b.last_seq == device.last_seq;
+        self.epochs.iter().any(whole) || self.branches.iter().any(apart)
+    }
+}
+
 /// Records of epochs as the server holds them.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 struct Held {
@@ -70,11 +100,22 @@ impl Held {
 
 impl Report {
     pub(super) async fn read(cast: &[Actor], operator: &mut Operator, configs: &[String]) -> Result<Self> {
+        let mut twins = Vec::new();
+        for actor in cast.iter().filter(|a| matches!(a.fate, Fate::Cloned | Fate::Clone)) {
+            twins.push(actor.machine.report().await?.machine_id);
+        }
         let mut machines = Vec::new();
         let mut prices_in_force = BTreeMap::new();
         for actor in cast {
             let device = actor.machine.report().await?;
-            let server = operator.epochs(&device.machine_id).await?;
+            let own = operator.epochs(&device.machine_id).await?;
+            let mut server = Server { own, ..Server::default() };
+            // What twins wrote before they were told apart stands under either name.
+            let names = if matches!(actor.fate, Fate::Cloned | Fate::Clone) { &twins[..] } else { &[] };
+            for name in names.iter().chain([&device.machine_id]) {
+                server.epochs.extend(operator.epochs(name).await?);
+                server.branches.extend(operator.branches(name).await?);
+            }
             let totals = operator.totals(&device.machine_id).await?;
             let version = device
                 .config_id
@@ -87,7 +128,9 @@ impl Report {
         let mut alerts = BTreeMap::new();
         for alert in operator.alerts().await? {
             let name = alert.r#type().as_str_name().trim_start_matches("ALERT_TYPE_").to_owned();
-            *alerts.entry(name).or_insert(0) += 1;
+            let seen: &mut Seen = alerts.entry(name).or_default();
+            seen.raised += 1;
+            seen.open += u64::from(alert.state() != v1::AlertState::Resolved);
         }
         Ok(Self { machines, alerts, separated: None, prices_in_force })
     }
@@ -101,11 +144,11 @@ impl Report {
 fn row(
     actor: &Actor,
     device: &MachineReport,
-    server: &[v1::Epoch],
+    server: &Server,
     parted: Option<v1::CounterDisagreement>,
 ) -> Row {
     let (mut on_server, mut only_on_server) = (Held::default(), Held::default());
-    for epoch in server {
+    for epoch in &server.own {
         let held = device.epochs.iter().any(|e| e.epoch == epoch.epoch);
         if held { on_server.add(epoch) } else { only_on_server.add(epoch) }
     }
@@ -117,23 +160,13 @@ fn row(
         on_device: device.epochs.iter().map(|e| e.last_seq).sum(),
         on_server,
         only_on_server,
-        same_chains: device.epochs.iter().all(|e| same_chain(e, server)),
+        same_chains: device.epochs.iter().all(|e| server.has_chain(e)),
         money_conserved: device.money_conserved,
         driven_twice: device.driven_twice,
         turns_unrecorded: if actor.fate == Fate::Reflashed { 0 } else { device.turns_unrecorded },
         counters_part_at: parted.map(|p| format!("{} seq {}: {}", p.epoch, p.seq, p.field)),
         fate_kind: actor.fate,
     }
-}
-
-fn same_chain(device: &EpochReport, server: &[v1::Epoch]) -> bool {
-    server.iter().find(|e| e.epoch == device.epoch).is_some_and(|e| {
-        let whole = e.durable_through == device.last_seq && e.durable_hash == device.last_hash;
-        // A branch that was set apart does not end the main chain; its records are counted as quarantined or adopted.
-        whole
-            || (device.durable_through >= device.last_seq
-                && e.quarantined_records + e.applied_records >= device.last_seq)
-    })
 }
 
 impl Row {
@@ -206,8 +239,8 @@ impl fmt::Display for Report {
         for (version, machines) in &self.prices_in_force {
             writeln!(f, "prices in force, {version:<14} {machines:>6}")?;
         }
-        for (alert, times) in &self.alerts {
-            writeln!(f, "alert {alert:<25} {times:>6}")?;
+        for (alert, seen) in &self.alerts {
+            writeln!(f, "alerts {alert:<24} {:>6}   {} still open", seen.raised, seen.open)?;
         }
         writeln!(
             f,
@@ -222,7 +255,7 @@ impl fmt::Display for Report {
 }
 
 /// What to try while the server is kept.
-pub(super) fn what_next(server: &Server, home: &Path) -> String {
+pub(super) fn what_next(server: &child::Server, home: &Path) -> String {
     let ready = server.ready();
     let ca = ready.ca_file.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
     let data = server.data_dir();

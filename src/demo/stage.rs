@@ -1,7 +1,8 @@
 //! What the audience sees while it runs.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The story, told on standard error so that standard output is the report's.
 pub(super) struct Stage {
@@ -10,7 +11,6 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    #[allow(clippy::disallowed_methods, reason = "a stopwatch for the audience, decides nothing")]
     pub(super) fn open() -> Self {
         let bar = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg}") {
@@ -22,8 +22,7 @@ impl Stage {
 
     /// A new act begins.
     pub(super) fn act(&self, title: &str) {
-        #[allow(clippy::disallowed_methods, reason = "a stopwatch for the audience, decides nothing")]
-        let at = self.started.elapsed().as_secs();
+        let at = Instant::now().duration_since(self.started).as_secs();
         self.say(&format!("\n[{at:>3} s] {title}"));
     }
 

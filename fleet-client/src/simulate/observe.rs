@@ -6,7 +6,7 @@ use crate::agent::SyncStatus;
 use std::time::Duration;
 use tokio::time::timeout;
 use vend_core::id::{ConfigId, Epoch};
-use vend_core::machine::{Books, View};
+use vend_core::machine::{Books, SlotUnits, View};
 
 /// A machine as it is now.
 #[derive(Clone, PartialEq, Debug)]
@@ -51,6 +51,15 @@ impl SimMachine {
             sync: unit.status(),
             view: snapshot.view,
         })
+    }
+
+    /// What is in its slots, as whoever counts them finds it.
+    ///
+    /// # Errors
+    /// When it is off.
+    pub fn units(&self) -> Result<Vec<SlotUnits>, SimError> {
+        let slots = self.unit()?.snapshot().durable.slots;
+        Ok(slots.iter().map(|level| SlotUnits { slot: level.slot, units: level.units }).collect())
     }
 
     /// Waits until the server has accepted every record, and, when `durable`, applied it.
