@@ -133,7 +133,11 @@ fn a_machine_killed_again_and_again(seed: u64) {
         );
     }
     let unknown = vends.values().filter(|outcome| *outcome == "Unknown").count();
-    println!("seed {seed}: {} sales, {} turns, {unknown} killed between intent and outcome", vends.len(), turned.len());
+    println!(
+        "seed {seed}: {} sales, {} turns, {unknown} killed between intent and outcome",
+        vends.len(),
+        turned.len()
+    );
     let inspected: Value = serde_json::from_str(&client(&["journal", "inspect"], dir.path())).unwrap();
     assert_eq!(inspected["books"]["balance"], true, "seed {seed}: {inspected}");
     assert!(turned.len() > 20, "seed {seed}: this sells too little to show anything: {}", turned.len());

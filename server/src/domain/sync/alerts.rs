@@ -17,6 +17,13 @@ pub(super) fn raise(
     raise_keyed(writes, ids, call, kind, hex::encode(about.0.0), about.1, detail);
 }
 
+/// Says that an alert is over. The store ends alerts before it raises any, so one that began in this same batch is taken
+/// back instead: its records tell of it.
+pub(super) fn over(writes: &mut Writes, call: &SyncCall, kind: AlertKind, key: String) {
+    writes.alerts.retain(|a| !(a.machine == call.machine && a.kind == kind && a.key == key));
+    writes.alerts_over.push((call.machine, kind, key));
+}
+
 /// Raises an alert told apart by a key of its own.
 pub(super) fn raise_keyed(
     writes: &mut Writes,
@@ -36,5 +43,6 @@ pub(super) fn raise_keyed(
         seq,
         detail,
         at_ms: call.received_at_ms,
+        trace_id: call.trace_id.clone(),
     });
 }

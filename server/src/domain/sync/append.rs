@@ -1,9 +1,11 @@
 //! Appending to chains: each record counted, dead-lettered or set apart.
 
-use super::alerts::{raise, raise_keyed};
+use super::alerts::{over, raise, raise_keyed};
 use super::call::{BadBody, LastContact, RecordIn, SyncCall};
 use super::clock::bounds;
-use super::view::{Branch, BranchKey, BranchReason, BranchState, EpochRow, Ledger, MachineView, Verdict};
+use super::view::{
+    Branch, BranchKey, BranchReason, BranchState, EpochRow, Ledger, MachineView, Sold, Verdict,
+};
 use super::writes::{
     AlertKind, ConfigFact, DeadLetterRow, Disposition, EventRow, QuarantineRow, RecordRow, VerdictReason,
     Writes,
@@ -170,6 +172,7 @@ fn dead_letter(
         reason: bad.reason,
         detail: bad.detail,
         at_ms: call.received_at_ms,
+        trace_id: call.trace_id.clone(),
     });
 }
 
@@ -224,7 +227,7 @@ fn note_config(
     if applied {
         machine.applied_number = verdict.assignment;
         machine.applied_config = Some(verdict.config);
-        writes.alerts_over.push((call.machine, AlertKind::ConfigRefused, key));
+        over(writes, call, AlertKind::ConfigRefused, key);
     } else {
         machine.rejected_number = machine.rejected_number.max(verdict.assignment);
         let detail = format!("assignment {} was refused: {}", verdict.assignment, refusals.join(", "));
@@ -245,7 +248,7 @@ fn note_fault(call: &SyncCall, seq: u64, fault: &Fault, ids: &mut dyn Ids, write
         None => fault.code.clone(),
     };
     if fault.cleared {
-        writes.alerts_over.push((call.machine, AlertKind::MachineFault, key));
+        over(writes, call, AlertKind::MachineFault, key);
     } else {
         let detail = format!("{}: {}", fault.code, fault.detail);
         raise_keyed(writes, ids, call, AlertKind::MachineFault, key, seq, detail);
@@ -310,9 +313,14 @@ pub(super) fn to_branch(
         },
         state: BranchState::Held,
         opened_at_ms: call.received_at_ms,
+        credential: call.credential,
+        sold: Sold::default(),
     });
     branch.last_seq = last.seq;
     branch.last_hash = last.hash;
+    for meaning in records.iter().filter_map(|record| record.meaning.as_ref().ok()) {
+        branch.sold.count(&meaning.body);
+    }
     let reason = match branch.reason {
         BranchReason::Fork => VerdictReason::Fork,
         BranchReason::Cloned => VerdictReason::MachineCloned,

@@ -105,7 +105,8 @@ pub fn fold(
         answer.durable_through = 0;
         return answer;
     }
-    let may_speak = match (call.credential_state, view.machine.standing) {
+    let credential = if view.upload_only { CredentialState::UploadOnly } else { call.credential_state };
+    let may_speak = match (credential, view.machine.standing) {
         (CredentialState::UploadOnly, _) => {
             answer.standing = Standing::Draining;
             MaySpeak::Quarantine
@@ -126,7 +127,7 @@ pub fn fold(
         }
         MaySpeak::OnlyListen => own_marks(view, call, &mut answer),
         MaySpeak::Quarantine => {
-            let reason = match call.credential_state {
+            let reason = match credential {
                 CredentialState::UploadOnly => BranchReason::Revoked,
                 CredentialState::Active => {
                     answer.standing = Standing::Cloned;
@@ -162,7 +163,7 @@ fn touch(view: &mut MachineView, call: &SyncCall, writes: &mut Writes) -> Option
     machine.verdict_number = machine.verdict_number.max(call.verdicts_seen_through);
     if call.verdicts_seen_through > machine.verdicts_seen {
         machine.verdicts_seen = call.verdicts_seen_through;
-        view.verdicts = view.verdicts.split_off(&(call.verdicts_seen_through + 1));
+        view.verdicts = view.verdicts.split_off(&call.verdicts_seen_through.saturating_add(1));
         writes.verdicts_seen.push((call.machine, call.verdicts_seen_through));
     }
     view.machine_dirty = true;
@@ -253,7 +254,10 @@ fn name_gap(
     ids: &mut dyn Ids,
     writes: &mut Writes,
 ) {
-    push_gap(writes, call, call.epoch, seqs, GapReason::NotHeld);
+    // The first the server hears of the machine at all: whatever came before never had a chance to be held here.
+    let first_ever = seqs.0 == 1 && view.epochs.len() == 1;
+    let reason = if first_ever { GapReason::PastUnknown } else { GapReason::NotHeld };
+    push_gap(writes, call, call.epoch, seqs, reason);
     if let Some(epoch) = view.epochs.get_mut(&call.epoch) {
         epoch.accepted_through = seqs.1;
         epoch.durable_through = seqs.1;
@@ -277,7 +281,9 @@ fn note_step(view: &MachineView, call: &SyncCall, ids: &mut dyn Ids, writes: &mu
         return;
     };
     let Some(closing) = parent.expected.map(|ledger| ledger.totals) else { return };
-    if parent.status == EpochStatus::Replaced && closing != opening {
+    // After a fork the parent's end is another device's story.
+    let comparable = epoch.reason != EpochReason::Forked && parent.status == EpochStatus::Replaced;
+    if comparable && closing != opening {
         let detail = format!(
             "the epoch began with {} vends worth {} where its parent had ended with {} worth {}: a step of {} vends and {}",
             opening.vends,

@@ -24,7 +24,7 @@ pub use fold::{Answer, ConfigToSend, OpenEpoch, Settings, Standing, fold};
 pub use place::hashes_needed;
 pub use view::{
     Branch, BranchKey, BranchReason, BranchState, EpochRow, EpochStatus, Ledger, MachineRow, MachineStanding,
-    MachineView, SlotRow, Verdict,
+    MachineView, SlotRow, Sold, Verdict,
 };
 pub use writes::{
     AlertKind, AlertRaise, AssignmentCause, AssignmentRow, ConfigFact, DeadLetterRow, Disposition, EventRow,

@@ -1,7 +1,7 @@
 //! What a machine says of itself now: levels and config in force. Safe to lose, stamped with its seq, never overwriting
 //! what the server derived.
 
-use super::alerts::raise_keyed;
+use super::alerts::{over, raise_keyed};
 use super::call::{ReportedSlot, SyncCall};
 use super::view::{MachineView, SlotRow};
 use super::writes::{AlertKind, AssignmentCause, AssignmentRow, Writes};
@@ -83,7 +83,7 @@ fn compare(
         row.agreed_seq = through;
         if row.drift_seq != 0 {
             row.drift_seq = 0;
-            writes.alerts_over.push((call.machine, AlertKind::SlotDrift, key));
+            over(writes, call, AlertKind::SlotDrift, key);
         }
     } else if row.drift_seq == 0 {
         row.drift_seq = through;

@@ -3,12 +3,12 @@
 
 use super::Hash;
 use super::call::LastContact;
-use crate::domain::ids::MachineId;
+use crate::domain::ids::{CredentialId, MachineId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use vend_core::counters::Totals;
 use vend_core::id::{ConfigId, Epoch, ProductId, TransactionId};
-use vend_core::money::Currency;
-use vend_core::record::EpochReason;
+use vend_core::money::{Currency, Minor};
+use vend_core::record::{Body, EpochReason, VendOutcome};
 
 /// Everything a fold needs to know of one machine, its row locked.
 #[derive(Clone, Debug)]
@@ -38,6 +38,9 @@ pub struct MachineView {
     /// `(transaction, kind)` pairs of the batch that count already. Loaded only when an insert met the unique index; the fold
     /// adds the batch's own.
     pub counted: HashSet<(TransactionId, u32)>,
+    /// The call's credential may only upload since it was looked up: its board was swapped, or it was revoked, within the
+    /// seconds that a look-up is believed. Loaded only where it decides: for an epoch that another one has replaced.
+    pub upload_only: bool,
 }
 
 /// The hot row of a machine: one per machine, locked before anything else of it.
@@ -168,6 +171,36 @@ pub struct Branch {
     pub state: BranchState,
     /// When it began, ms since the Unix epoch.
     pub opened_at_ms: i64,
+    /// The credential its first record came with.
+    pub credential: CredentialId,
+    /// What it would add to the machine's sales: for the operator who judges it.
+    pub sold: Sold,
+}
+
+/// Successful vends of a run of records.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Sold {
+    /// How many.
+    pub vends: u64,
+    /// What they were worth, minor units of `currency`.
+    pub minor: Minor,
+    /// That of the last of them; a change of currency starts `minor` anew, as it does a machine's own totals.
+    pub currency: Currency,
+}
+
+impl Sold {
+    /// Takes a record in.
+    pub fn count(&mut self, body: &Body) {
+        let Body::Vend(vend) = body else { return };
+        if vend.outcome != VendOutcome::Success {
+            return;
+        }
+        if vend.currency != self.currency {
+            (self.currency, self.minor) = (vend.currency, 0);
+        }
+        self.vends = self.vends.saturating_add(1);
+        self.minor = self.minor.saturating_add(vend.price_minor);
+    }
 }
 
 /// Why a branch is apart.

@@ -167,6 +167,8 @@ pub struct DeadLetterRow {
     pub detail: String,
     /// When, ms since the Unix epoch.
     pub at_ms: i64,
+    /// Trace id of the call that set it aside.
+    pub trace_id: String,
 }
 
 /// Records that nobody can bring any more, named.
@@ -193,6 +195,8 @@ pub enum GapReason {
     NotHeld,
     /// The device's journal was damaged and these could not be read.
     Damaged,
+    /// They are from before the server first heard of the machine, and the device does not hold them any more.
+    PastUnknown,
 }
 
 /// Kinds of alert a Sync can raise. `as_str` is what travels and what is stored.
@@ -261,6 +265,8 @@ pub struct AlertRaise {
     pub detail: String,
     /// When, ms since the Unix epoch.
     pub at_ms: i64,
+    /// Trace id of the call that raised it.
+    pub trace_id: String,
 }
 
 /// A new desired assignment.

@@ -36,8 +36,9 @@ fn parse(request: v1::EnrollRequest) -> Result<NewEnrolment, ApiError> {
         fields.broke("csr_der", format!("must be at most {MAX_CSR_BYTES} bytes"));
     }
     let csr_der = (!request.csr_der.is_empty()).then_some(request.csr_der);
-    let parsed = claim_token.zip(secret).zip(serial.zip(model)).map(|((claim_token, secret), (serial, model))| {
-        NewEnrolment { claim_token, secret, serial, model, csr_der }
-    });
+    let parsed =
+        claim_token.zip(secret).zip(serial.zip(model)).map(|((claim_token, secret), (serial, model))| {
+            NewEnrolment { claim_token, secret, serial, model, csr_der }
+        });
     fields.finish(parsed)
 }

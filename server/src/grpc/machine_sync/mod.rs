@@ -62,7 +62,10 @@ impl MachineSyncGrpc {
 
 #[tonic::async_trait]
 impl MachineSyncService for MachineSyncGrpc {
-    async fn enroll(&self, request: Request<v1::EnrollRequest>) -> Result<Response<v1::EnrollResponse>, Status> {
+    async fn enroll(
+        &self,
+        request: Request<v1::EnrollRequest>,
+    ) -> Result<Response<v1::EnrollResponse>, Status> {
         Ok(Response::new(enroll::enroll(&self.deps, request.into_inner()).await?))
     }
 
@@ -79,10 +82,7 @@ impl MachineSyncService for MachineSyncGrpc {
 }
 
 fn machine<T>(request: &Request<T>) -> Result<MachineCaller, ApiError> {
-    request
-        .extensions()
-        .get::<Caller>()
-        .and_then(Caller::machine)
-        .copied()
-        .ok_or_else(|| ApiError::new(Reason::PermissionDenied, "only a machine's credential may make this call"))
+    request.extensions().get::<Caller>().and_then(Caller::machine).copied().ok_or_else(|| {
+        ApiError::new(Reason::PermissionDenied, "only a machine's credential may make this call")
+    })
 }

@@ -62,8 +62,7 @@ fn stream(state: State) -> impl Stream<Item = Result<v1::WatchResponse, Status>>
 async fn pump(mut state: State, sender: &tokio::sync::mpsc::Sender<Result<v1::WatchResponse, Status>>) {
     let mut waiting = state.first.take().unwrap_or_default();
     loop {
-        let hint =
-            v1::WatchResponse { server_time_ms: state.context.now_ms(), reasons: reasons(waiting) };
+        let hint = v1::WatchResponse { server_time_ms: state.context.now_ms(), reasons: reasons(waiting) };
         if sender.send(Ok(hint)).await.is_err() {
             return;
         }

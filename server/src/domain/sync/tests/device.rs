@@ -6,9 +6,7 @@ use uuid::Uuid;
 use vend_core::counters::{self, Totals};
 use vend_core::id::{BootId, ConfigId, Epoch, ProductId, TransactionId};
 use vend_core::money::Currency;
-use vend_core::record::{
-    Body, Boot, EpochReason, Fault, ParentEpoch, Payment, Record, Vend, VendOutcome,
-};
+use vend_core::record::{Body, Boot, EpochReason, Fault, ParentEpoch, Payment, Record, Vend, VendOutcome};
 use vend_core::time::{ClockQuality, Now, Stamp};
 use vendfleet_wire as wire;
 
@@ -137,8 +135,11 @@ impl Device {
 
     /// The call it would make now, of the oldest journal that is not accepted, at most `most` records.
     pub(super) fn call(&self, most: usize, at_ms: i64) -> SyncCall {
-        let journal =
-            self.journals.iter().find(|j| j.accepted < j.records.len() as u64).unwrap_or(self.journals.last().unwrap());
+        let journal = self
+            .journals
+            .iter()
+            .find(|j| j.accepted < j.records.len() as u64)
+            .unwrap_or(self.journals.last().unwrap());
         let last = journal.records.len() as u64;
         let next = journal.accepted.min(last) + 1;
         let first = self.resend_from.unwrap_or(next).clamp(journal.pruned + 1, last + 1);

@@ -3,8 +3,8 @@
 use super::device::Device;
 use super::world::World;
 use crate::domain::sync::{
-    AlertKind, AppliedConfig, BranchReason, CredentialState, Disposition, EpochStatus, MachineStanding, Standing,
-    VerdictReason,
+    AlertKind, AppliedConfig, BranchReason, CredentialState, Disposition, EpochStatus, MachineStanding,
+    Standing, VerdictReason,
 };
 use vend_core::counters::Totals;
 use vend_core::id::ConfigId;
@@ -292,12 +292,8 @@ fn a_machine_that_knows_a_higher_assignment_makes_the_server_go_above_it() {
     world.view.machine.desired_number = 2;
     world.view.machine.desired_config = Some(ConfigId([8; 16]));
     let mut call = device.call(50, 1);
-    call.applied = Some(AppliedConfig {
-        as_of_seq: 2,
-        number: 5,
-        config: Some(ConfigId([9; 16])),
-        rejected_number: 0,
-    });
+    call.applied =
+        Some(AppliedConfig { as_of_seq: 2, number: 5, config: Some(ConfigId([9; 16])), rejected_number: 0 });
     let answer = world.take(&call);
     assert_eq!(answer.config.map(|c| (c.number, c.config)), Some((6, ConfigId([8; 16]))));
     device.hear(&answer);

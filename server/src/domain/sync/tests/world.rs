@@ -62,6 +62,7 @@ impl World {
                 slots_dirty: HashSet::new(),
                 verdicts: BTreeMap::new(),
                 counted: HashSet::new(),
+                upload_only: false,
             },
             records: BTreeMap::new(),
             quarantined: BTreeMap::new(),
@@ -82,7 +83,10 @@ impl World {
             assert!(range.end() - range.start() <= 512, "unbounded look at hashes");
             let hashes = self.records.range((call.epoch, *range.start())..=(call.epoch, *range.end()));
             self.view.main_hashes = hashes.map(|(&name, row)| (name, row.hash)).collect::<HashMap<_, Hash>>();
-            let apart = self.quarantined.iter().filter(|((key, seq), _)| key.epoch == call.epoch && range.contains(seq));
+            let apart = self
+                .quarantined
+                .iter()
+                .filter(|((key, seq), _)| key.epoch == call.epoch && range.contains(seq));
             self.view.branch_hashes = apart.map(|(&name, row)| (name, row.hash)).collect();
         }
         let before = self.view.clone();
@@ -97,7 +101,10 @@ impl World {
             assert!(self.records.insert((row.epoch, row.seq), row).is_none(), "a record was applied twice");
         }
         for row in writes.quarantined {
-            assert!(self.quarantined.insert((row.branch, row.seq), row).is_none(), "a record was set apart twice");
+            assert!(
+                self.quarantined.insert((row.branch, row.seq), row).is_none(),
+                "a record was set apart twice"
+            );
         }
         self.gaps.extend(writes.gaps);
         self.alerts.extend(writes.alerts.iter().map(|a| a.kind));
@@ -143,7 +150,8 @@ impl World {
         let hash = journal.hash_at(seq);
         let applied = self.records.get(&(journal.epoch, seq)).is_some_and(|row| row.hash == hash);
         let apart = self.quarantined.values().any(|row| row.seq == seq && row.hash == hash);
-        let gap = self.gaps.iter().any(|g| g.epoch == journal.epoch && (g.first_seq..=g.last_seq).contains(&seq));
+        let gap =
+            self.gaps.iter().any(|g| g.epoch == journal.epoch && (g.first_seq..=g.last_seq).contains(&seq));
         applied || apart || gap
     }
 
@@ -163,9 +171,10 @@ impl World {
         for epoch in self.view.epochs.values() {
             for seq in 1..=epoch.durable_through {
                 let applied = self.records.contains_key(&(epoch.epoch, seq));
-                let gaps = self.gaps.iter().filter(|g| {
-                    g.epoch == epoch.epoch && (g.first_seq..=g.last_seq).contains(&seq)
-                });
+                let gaps = self
+                    .gaps
+                    .iter()
+                    .filter(|g| g.epoch == epoch.epoch && (g.first_seq..=g.last_seq).contains(&seq));
                 assert_eq!(usize::from(applied) + gaps.count(), 1, "seq {seq} is not there exactly once");
             }
         }
