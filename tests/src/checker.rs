@@ -118,29 +118,42 @@ async fn read(rows: &Rows) -> Held {
     for (epoch, first, last) in gaps {
         held.gaps.entry(epoch).or_default().push((number(first), number(last)));
     }
-    let dead: Vec<(Name, Name, i64)> = rows.all("SELECT machine_id, epoch, seq FROM dead_letters WHERE state <> 3").await;
+    let dead: Vec<(Name, Name, i64)> =
+        rows.all("SELECT machine_id, epoch, seq FROM dead_letters WHERE state <> 3").await;
     held.dead = dead.into_iter().map(|(machine, epoch, seq)| (machine, epoch, number(seq))).collect();
     let epochs: Vec<(Name, Name, i64, i64, i64)> = rows
         .all("SELECT machine_id, epoch, ordinal, accepted_through, durable_through FROM epochs ORDER BY machine_id, ordinal")
         .await;
     held.epochs = epochs
         .into_iter()
-        .map(|(machine, epoch, n, accepted, durable)| (machine, epoch, number(n), number(accepted), number(durable)))
+        .map(|(machine, epoch, n, accepted, durable)| {
+            (machine, epoch, number(n), number(accepted), number(durable))
+        })
         .collect();
     held
 }
 
 /// DESIGN 8.1: applied, quarantined, dead-lettered, or in a named gap; and the bytes are the device's.
-fn every_record_of_a_device_is_held_exactly_once(held: &Held, devices: &[Chains], breaches: &mut Vec<String>) {
+fn every_record_of_a_device_is_held_exactly_once(
+    held: &Held,
+    devices: &[Chains],
+    breaches: &mut Vec<String>,
+) {
     for (device, chain) in devices.iter().flat_map(|d| d.epochs.iter().map(move |c| (d, c))) {
         let epoch = chain.epoch.0.to_vec();
-        let on_main = |seq: u64| held.main.iter().filter(|((_, e), _)| *e == epoch).filter_map(move |(_, m)| m.get(&seq));
+        let on_main = |seq: u64| {
+            held.main.iter().filter(|((_, e), _)| *e == epoch).filter_map(move |(_, m)| m.get(&seq))
+        };
         let in_gap = |seq: u64| {
             let gaps = held.gaps.get(&epoch).into_iter().flatten();
             gaps.filter(|(first, last)| (*first..=*last).contains(&seq)).count()
         };
         let mut say = |seq: u64, what: String| {
-            breaches.push(format!("{}: record {seq} of epoch {}: {what}", device.name, hex::encode(chain.epoch.0)));
+            breaches.push(format!(
+                "{}: record {seq} of epoch {}: {what}",
+                device.name,
+                hex::encode(chain.epoch.0)
+            ));
         };
         let oldest = chain.records.first().map_or(chain.last_seq + 1, |r| r.seq);
         for seq in 1..oldest {
@@ -182,7 +195,8 @@ fn every_name_up_to_the_mark_is_a_record_or_a_gap(held: &Held, breaches: &mut Ve
         }
     }
     for ((machine, epoch), chain) in &held.main {
-        let mark = held.epochs.iter().find(|(m, e, ..)| m == machine && e == epoch).map(|(.., durable)| *durable);
+        let mark =
+            held.epochs.iter().find(|(m, e, ..)| m == machine && e == epoch).map(|(.., durable)| *durable);
         if let (Some(mark), Some((last, _))) = (mark, chain.last_key_value())
             && *last > mark
         {
@@ -199,9 +213,13 @@ fn every_chain_hashes_to_what_was_received(held: &Held, breaches: &mut Vec<Strin
         for (&seq, kept) in chain {
             // Behind a gap the chain can't be linked; the device's own hashes are compared above.
             if let Some((_, previous)) = before.filter(|(last, _)| last + 1 == seq) {
-                let link = Link { seq, kind: kept.kind, schema: kept.schema, body: &kept.body, hash: &kept.hash };
+                let link =
+                    Link { seq, kind: kept.kind, schema: kept.schema, body: &kept.body, hash: &kept.hash };
                 if verify_chain(&epoch, seq, &previous, [link]).is_err() {
-                    breaches.push(format!("epoch {}: record {seq} is not what its hash was made of", hex::encode(name)));
+                    breaches.push(format!(
+                        "epoch {}: record {seq} is not what its hash was made of",
+                        hex::encode(name)
+                    ));
                 }
             }
             before = Some((seq, kept.hash));
@@ -230,11 +248,16 @@ fn dead_letters_are_the_records_that_do_not_count(held: &Held, breaches: &mut Ve
         for (seq, kept) in chain {
             let listed = held.dead.contains(&(machine.clone(), epoch.clone(), *seq));
             if listed != (kept.disposition == DEAD_LETTER) {
-                let what = if listed { "is a dead letter and counts" } else { "does not count and nothing says why" };
+                let what = if listed {
+                    "is a dead letter and counts"
+                } else {
+                    "does not count and nothing says why"
+                };
                 breaches.push(format!("record {seq} of epoch {} {what}", hex::encode(epoch)));
             }
             if kept.disposition == APPLIED && kept.meaning().is_none() {
-                breaches.push(format!("record {seq} of epoch {} counts and can't be read", hex::encode(epoch)));
+                breaches
+                    .push(format!("record {seq} of epoch {} counts and can't be read", hex::encode(epoch)));
             }
         }
     }
@@ -267,13 +290,20 @@ fn counters_are_the_sum_of_records(held: &Held, breaches: &mut Vec<String>) {
 
 /// `GetMachineTotals`: counted is what this checker counts, and reported = counted + missing, field by field, as long as the
 /// machine's counters have gone on.
-async fn the_server_says_the_same_of_its_totals(held: &Held, operator: &mut Operator, breaches: &mut Vec<String>) {
+async fn the_server_says_the_same_of_its_totals(
+    held: &Held,
+    operator: &mut Operator,
+    breaches: &mut Vec<String>,
+) {
     let machines: BTreeSet<&Name> = held.epochs.iter().map(|(machine, ..)| machine).collect();
     for machine in machines {
         let id = uuid::Uuid::from_slice(machine).expect("16 bytes").to_string();
-        let said = |totals: &Option<vendfleet_proto::v1::Totals>| totals.as_ref().map(totals_from_proto).unwrap_or_default();
+        let said = |totals: &Option<vendfleet_proto::v1::Totals>| {
+            totals.as_ref().map(totals_from_proto).unwrap_or_default()
+        };
         let totals = operator.totals(&id).await;
-        let (reported, counted, missing) = (said(&totals.reported), said(&totals.counted), said(&totals.missing));
+        let (reported, counted, missing) =
+            (said(&totals.reported), said(&totals.counted), said(&totals.missing));
         let mut sum = Totals::default();
         let mut currency = Currency::NONE;
         for ((_, _), chain) in held.main.iter().filter(|((m, _), _)| m == machine) {
@@ -284,14 +314,18 @@ async fn the_server_says_the_same_of_its_totals(held: &Held, operator: &mut Oper
             }
         }
         if counted != sum {
-            breaches.push(format!("machine {id}: the server counts {counted:?}, its records sum up to {sum:?}"));
+            breaches
+                .push(format!("machine {id}: the server counts {counted:?}, its records sum up to {sum:?}"));
         }
         if counters_restarted(held, machine) {
             continue;
         }
-        for ((name, all), (_, some), (_, rest)) in izip(&fields(&reported), &fields(&counted), &fields(&missing)) {
+        for ((name, all), (_, some), (_, rest)) in
+            izip(&fields(&reported), &fields(&counted), &fields(&missing))
+        {
             if *all != some + rest {
-                breaches.push(format!("machine {id}: {name}: reported {all}, counted {some}, missing {rest}"));
+                breaches
+                    .push(format!("machine {id}: {name}: reported {all}, counted {some}, missing {rest}"));
             }
         }
     }
@@ -304,7 +338,9 @@ fn counters_restarted(held: &Held, machine: &Name) -> bool {
     mine.filter_map(|(m, epoch, ..)| held.main.get(&(m.clone(), epoch.clone()))).any(|chain| {
         let said: Vec<Totals> = chain.values().filter_map(|kept| kept.meaning()?.lifetime_after).collect();
         let begins_below = match (ended, said.first()) {
-            (Some(before), Some(first)) => first.vends < before.vends || first.cash_in_minor < before.cash_in_minor,
+            (Some(before), Some(first)) => {
+                first.vends < before.vends || first.cash_in_minor < before.cash_in_minor
+            }
             _ => false,
         };
         ended = said.last().copied().or(ended);
@@ -321,7 +357,9 @@ fn money_is_conserved_on_every_device(devices: &[Chains], breaches: &mut Vec<Str
 
 fn is_sale(kept: &Kept) -> bool {
     kept.meaning().is_some_and(|m| match m.body {
-        Body::Vend(v) => v.outcome == VendOutcome::Success && !matches!(v.payment, Payment::Free | Payment::Test),
+        Body::Vend(v) => {
+            v.outcome == VendOutcome::Success && !matches!(v.payment, Payment::Free | Payment::Test)
+        }
         _ => false,
     })
 }
@@ -347,7 +385,11 @@ fn fields(t: &Totals) -> Vec<(&'static str, i64)> {
 
 type Field = (&'static str, i64);
 
-fn izip<'a>(a: &'a [Field], b: &'a [Field], c: &'a [Field]) -> impl Iterator<Item = (&'a Field, &'a Field, &'a Field)> {
+fn izip<'a>(
+    a: &'a [Field],
+    b: &'a [Field],
+    c: &'a [Field],
+) -> impl Iterator<Item = (&'a Field, &'a Field, &'a Field)> {
     a.iter().zip(b).zip(c).map(|((a, b), c)| (a, b, c))
 }
 

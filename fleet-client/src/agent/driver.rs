@@ -92,6 +92,7 @@ impl<T: Transport> Agent<T> {
             let wait = match plan.next(now_ms) {
                 Next::Sync => {
                     plan.started();
+                    self.status.send_modify(|s| s.started += 1);
                     in_flight = Some(Box::pin(self.call(&plan)));
                     None
                 }
@@ -172,6 +173,10 @@ impl<T: Transport> Agent<T> {
         let Some((sent, outcome)) = outcome else {
             let error = CallError::local(FailureKind::Later, "NO_EPOCH", "the journal has no epoch yet");
             plan.failed(now_ms, &error, |max| self.context.up_to(max));
+            self.status.send_modify(|s| {
+                s.failed += 1;
+                s.last_error = Some(error);
+            });
             return Ok(None);
         };
         let answer = match outcome {

@@ -49,6 +49,8 @@ pub struct Agent<T> {
 pub struct SyncStatus {
     /// Who this machine is; empty until enrolled.
     pub machine_id: String,
+    /// Syncs begun since this boot: one is under way while this is more than those answered and failed.
+    pub started: u64,
     /// Syncs answered since this boot.
     pub answered: u64,
     /// Syncs failed since this boot.

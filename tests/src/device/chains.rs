@@ -49,7 +49,8 @@ fn read(name: String, dir: &Path) -> Chains {
     let journal = open_journal(dir, &Options::default(), &Context::system()).unwrap();
     let recovered = journal.with(|j| j.recovered().clone());
     let durable = recovered.stored.durable;
-    let mut next = if recovered.opens_epoch { recovered.parent.map(|p| p.epoch) } else { Some(recovered.epoch) };
+    let mut next =
+        if recovered.opens_epoch { recovered.parent.map(|p| p.epoch) } else { Some(recovered.epoch) };
     let mut epochs = Vec::new();
     while let Some(epoch) = next {
         let mut records: Vec<RawRecord> = Vec::new();

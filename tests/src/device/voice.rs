@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use fleet_client::{
-    context::Context, credentials::Credentials, device::SharedJournal, journal::RawRecord, journal::sqlite::Options,
-    open_journal,
+    context::Context, credentials::Credentials, device::SharedJournal, journal::RawRecord,
+    journal::sqlite::Options, open_journal,
 };
 use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
 use tonic_types::StatusExt as _;

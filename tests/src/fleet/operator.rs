@@ -85,7 +85,8 @@ impl Operator {
                     made.product.unwrap().product_id
                 }
             };
-            products.push(v1::ConfigProduct { product_id: product_id.clone(), name: format!("Product {slot}") });
+            products
+                .push(v1::ConfigProduct { product_id: product_id.clone(), name: format!("Product {slot}") });
             slots.push(v1::ConfigSlot {
                 slot,
                 product_id,
@@ -100,7 +101,9 @@ impl Operator {
             slots,
             cash: Some(v1::CashConfig {
                 accepted_minor: COINS.to_vec(),
-                tubes: COINS.map(|denomination_minor| v1::CoinTube { denomination_minor, capacity: 400 }).to_vec(),
+                tubes: COINS
+                    .map(|denomination_minor| v1::CoinTube { denomination_minor, capacity: 400 })
+                    .to_vec(),
                 max_credit_minor: 1_000,
             }),
             offline_cashless: Some(v1::OfflineCashlessBudget {
@@ -148,12 +151,14 @@ impl Operator {
 
     /// A claim token for another board of a machine there is.
     pub async fn swap_token(&mut self, machine_id: &str) -> String {
-        self.claim(v1::CreateClaimTokenRequest { machine_id: machine_id.to_owned(), ..Default::default() }).await
+        self.claim(v1::CreateClaimTokenRequest { machine_id: machine_id.to_owned(), ..Default::default() })
+            .await
     }
 
     /// Any claim token.
     pub async fn claim(&mut self, request: v1::CreateClaimTokenRequest) -> String {
-        let request = v1::CreateClaimTokenRequest { request_id: request_id(), ttl_ms: CLAIM_TTL_MS, ..request };
+        let request =
+            v1::CreateClaimTokenRequest { request_id: request_id(), ttl_ms: CLAIM_TTL_MS, ..request };
         self.fleet.create_claim_token(request).await.unwrap().into_inner().claim_token
     }
 
@@ -182,23 +187,26 @@ impl Operator {
 
     /// A machine's branches.
     pub async fn branches(&mut self, machine_id: &str) -> Vec<v1::QuarantineBranch> {
-        let request = v1::ListQuarantineBranchesRequest { machine_id: machine_id.to_owned(), ..Default::default() };
+        let request =
+            v1::ListQuarantineBranchesRequest { machine_id: machine_id.to_owned(), ..Default::default() };
         pages!(self.fleet, list_quarantine_branches, request, branches)
     }
 
     /// What is on a branch.
     pub async fn quarantined(&mut self, branch_id: &str) -> Vec<v1::QuarantinedRecord> {
-        let request = v1::ListQuarantinedRecordsRequest { branch_id: branch_id.to_owned(), ..Default::default() };
+        let request =
+            v1::ListQuarantinedRecordsRequest { branch_id: branch_id.to_owned(), ..Default::default() };
         pages!(self.fleet, list_quarantined_records, request, records)
     }
 
     /// Paid vends with success on a branch.
     pub async fn vends_apart(&mut self, branch: &v1::QuarantineBranch) -> usize {
         let records = self.quarantined(&branch.branch_id).await;
-        let sold = |record: &&v1::QuarantinedRecord| match record.decoded.as_ref().and_then(|d| d.body.as_ref()) {
-            Some(v1::record_body::Body::Vend(vend)) => vend.outcome() == v1::VendOutcome::Success,
-            _ => false,
-        };
+        let sold =
+            |record: &&v1::QuarantinedRecord| match record.decoded.as_ref().and_then(|d| d.body.as_ref()) {
+                Some(v1::record_body::Body::Vend(vend)) => vend.outcome() == v1::VendOutcome::Success,
+                _ => false,
+            };
         records.iter().filter(sold).count()
     }
 

@@ -27,7 +27,11 @@ pub(crate) async fn a_lost_journal_opens_an_epoch_and_shows_the_step(engine: Eng
     assert_eq!(epochs.len(), 2);
     assert_eq!((epochs[1].epoch.clone(), epochs[1].parent_epoch.clone()), (device.epoch(), before));
     assert_eq!(operator.transactions(&device.id()).await.len(), 5, "what the lost journal had told stays");
-    assert_eq!(operator.alerts_of(&device.id(), AlertType::Gap).await.len(), 1, "nobody knows what was unsent");
+    assert_eq!(
+        operator.alerts_of(&device.id(), AlertType::Gap).await.len(),
+        1,
+        "nobody knows what was unsent"
+    );
     assert_eq!(check(&fleet, &[device.chains().await]).await.sales, 5);
 }
 
@@ -55,7 +59,10 @@ pub(crate) async fn a_swapped_board_is_the_same_machine_and_the_old_one_only_upl
     })
     .await;
     let branches = operator.branches(&id).await;
-    assert_eq!(branches.iter().map(v1::QuarantineBranch::reason).collect::<Vec<_>>(), [BranchReason::Draining]);
+    assert_eq!(
+        branches.iter().map(v1::QuarantineBranch::reason).collect::<Vec<_>>(),
+        [BranchReason::Draining]
+    );
     assert_eq!(operator.vends_apart(&branches[0]).await, 3);
     let mut states: Vec<_> = operator.credentials(&id).await.iter().map(v1::Credential::state).collect();
     states.sort_unstable();
@@ -89,7 +96,11 @@ pub(crate) async fn a_revoked_machine_drains_into_quarantine_and_is_then_refused
     let drained = operator.fleet.revoke_credential(drain).await.unwrap().into_inner().credential.unwrap();
     assert_eq!(drained.state(), CredentialState::UploadOnly);
     device.machine.go_online();
-    device.sync_until("the last sales to be taken", |o| o.sync.all_accepted && o.sync.standing == Standing::Draining).await;
+    device
+        .sync_until("the last sales to be taken", |o| {
+            o.sync.all_accepted && o.sync.standing == Standing::Draining
+        })
+        .await;
     assert!(operator.transactions(&id).await.is_empty());
     let branch = operator.branches(&id).await.remove(0);
     assert_eq!((branch.reason(), operator.vends_apart(&branch).await), (BranchReason::Draining, 2));

@@ -27,7 +27,10 @@ pub(crate) async fn a_price_change_waits_for_the_sale_in_hand_and_shows_in_the_n
     device.sync().await;
     let waiting = operator.device(&device.id()).await.config.unwrap();
     assert_eq!(waiting.desired_config_id, second);
-    assert_eq!((waiting.applied_config_id, waiting.applied_number), (first.applied_config_id, first.applied_number));
+    assert_eq!(
+        (waiting.applied_config_id, waiting.applied_number),
+        (first.applied_config_id, first.applied_number)
+    );
     assert_eq!(waiting.desired_number, first.desired_number + 1);
     assert_eq!(device.price(), FIRST_PRICES[0], "no config is applied mid-sale");
 
@@ -44,7 +47,9 @@ pub(crate) async fn a_price_change_waits_for_the_sale_in_hand_and_shows_in_the_n
     check(&fleet, &[device.chains().await]).await;
 }
 
-pub(crate) async fn a_config_the_machine_cannot_take_is_refused_by_name_and_the_old_one_stays(engine: Engine) {
+pub(crate) async fn a_config_the_machine_cannot_take_is_refused_by_name_and_the_old_one_stays(
+    engine: Engine,
+) {
     let fleet = Fleet::start(engine).await;
     let cabinet = Behaviour { slots: 3, ..Behaviour::default() };
     let blueprint = fleet_client::simulate::Blueprint { behaviour: cabinet, ..fleet.blueprint() };
@@ -60,7 +65,10 @@ pub(crate) async fn a_config_the_machine_cannot_take_is_refused_by_name_and_the_
     device.settle().await;
     let after = operator.device(&device.id()).await.config.unwrap();
     assert_eq!(after.rejected_number, before.desired_number + 1);
-    assert_eq!((after.applied_number, after.applied_config_id), (before.applied_number, before.applied_config_id));
+    assert_eq!(
+        (after.applied_number, after.applied_config_id),
+        (before.applied_number, before.applied_config_id)
+    );
     let refusals: Vec<_> = after.refusals.iter().map(|r| (r.field.as_str(), r.reason.as_str())).collect();
     assert!(refusals.iter().any(|(field, _)| field.starts_with("slots[3]")), "{refusals:?}");
     assert_eq!(operator.alerts_of(&device.id(), AlertType::ConfigRejected).await.len(), 1);

@@ -51,7 +51,9 @@ pub(crate) async fn a_bad_record_spoils_nothing_but_itself(engine: Engine) {
     let mut seen: Vec<_> = letters
         .iter()
         .map(|letter| match &letter.subject {
-            Some(v1::dead_letter::Subject::Record(dead)) => (dead.record.as_ref().unwrap().seq - sold, letter.reason.as_str()),
+            Some(v1::dead_letter::Subject::Record(dead)) => {
+                (dead.record.as_ref().unwrap().seq - sold, letter.reason.as_str())
+            }
             other => panic!("{other:?}"),
         })
         .collect();
@@ -133,7 +135,10 @@ pub(crate) async fn counters_that_disagree_name_the_first_record_where_they_part
 
     let mut operator = fleet.operator();
     let alerts = operator.alerts_of(&device.id(), AlertType::CountersDisagree).await;
-    assert_eq!(alerts.iter().map(|a| (a.epoch.clone(), a.seq)).collect::<Vec<_>>(), [(device.epoch(), sold + 1)]);
+    assert_eq!(
+        alerts.iter().map(|a| (a.epoch.clone(), a.seq)).collect::<Vec<_>>(),
+        [(device.epoch(), sold + 1)]
+    );
     let parted = operator.totals(&device.id()).await.disagreement.unwrap();
     assert_eq!((parted.epoch, parted.seq), (device.epoch(), sold + 1));
 

@@ -173,7 +173,11 @@ pub(crate) async fn rubbish_in_a_sync_names_field_and_rule_and_stores_nothing(en
         let mut spoilt = call.clone();
         spoil(&mut spoilt);
         let refused = refusal(&voice.sync(spoilt).await.expect_err(field));
-        assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "INVALID_FIELD"), "{refused:?}");
+        assert_eq!(
+            (refused.code, refused.reason.as_str()),
+            (Code::InvalidArgument, "INVALID_FIELD"),
+            "{refused:?}"
+        );
         let named = refused.fields.iter().find(|(name, _)| name == field);
         assert!(named.is_some_and(|(_, rule)| !rule.is_empty()), "{field}: {refused:?}");
     }
@@ -229,14 +233,19 @@ pub(crate) async fn rubbish_in_an_enroll_names_field_and_rule_and_uses_no_token_
         let mut spoilt = good.clone();
         spoil(&mut spoilt);
         let refused = refusal(&voice.enroll(spoilt).await.expect_err(field));
-        assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "INVALID_FIELD"), "{field}");
+        assert_eq!(
+            (refused.code, refused.reason.as_str()),
+            (Code::InvalidArgument, "INVALID_FIELD"),
+            "{field}"
+        );
         let named = refused.fields.iter().find(|(name, _)| name == field);
         assert!(named.is_some_and(|(_, rule)| !rule.is_empty()), "{field}: {refused:?}");
     }
     let unknown = v1::EnrollRequest { claim_token: "no-such-token".to_owned(), ..good.clone() };
     let refused = refusal(&voice.enroll(unknown).await.unwrap_err());
     assert_eq!((refused.code, refused.reason.as_str()), (Code::Unauthenticated, "CLAIM_TOKEN_INVALID"));
-    let bound = operator.claim(v1::CreateClaimTokenRequest { serial: "B-2".to_owned(), ..Default::default() }).await;
+    let bound =
+        operator.claim(v1::CreateClaimTokenRequest { serial: "B-2".to_owned(), ..Default::default() }).await;
     let stranger = v1::EnrollRequest { claim_token: bound, ..good.clone() };
     assert_eq!(refusal(&voice.enroll(stranger).await.unwrap_err()).reason, "SERIAL_MISMATCH");
 

@@ -35,7 +35,9 @@ pub(crate) async fn a_lost_reply_is_not_a_second_sale(engine: Engine) {
     assert_eq!(check(&fleet, &[device.chains().await]).await.sales, 4);
 }
 
-pub(crate) async fn a_repeated_batch_and_an_overlapping_one_get_their_answer_and_nothing_twice(engine: Engine) {
+pub(crate) async fn a_repeated_batch_and_an_overlapping_one_get_their_answer_and_nothing_twice(
+    engine: Engine,
+) {
     let fleet = Fleet::start(engine).await;
     let mut device = fleet.device("corner").await;
     let ready = device.now().last_seq;
@@ -47,7 +49,10 @@ pub(crate) async fn a_repeated_batch_and_an_overlapping_one_get_their_answer_and
     let answer = voice.sync(first.clone()).await.unwrap();
     let again = voice.sync(first).await.unwrap();
     assert_eq!((answer.accepted_through, answer.durable_through), (ready + 4, ready + 4));
-    assert_eq!((again.accepted_through, again.durable_through, again.resend_from), (ready + 4, ready + 4, None));
+    assert_eq!(
+        (again.accepted_through, again.durable_through, again.resend_from),
+        (ready + 4, ready + 4, None)
+    );
 
     let overlapping = device.next_call(ready + 3, 4).await;
     let answer = voice.sync(overlapping).await.unwrap();

@@ -2,7 +2,7 @@
 
 use fleet_client::transport::Standing;
 use vend_core::record::EpochReason;
-use vendfleet_proto::v1::{AlertType, BranchReason, BranchState, UploadStanding, EpochReason as SaidReason};
+use vendfleet_proto::v1::{AlertType, BranchReason, BranchState, EpochReason as SaidReason, UploadStanding};
 use vendfleet_tests::{
     checker::check,
     device::{Device, voice::Voice},
@@ -124,9 +124,13 @@ async fn cloned(fleet: &Fleet) -> (Device, Device) {
     assert_eq!(clone.now().sync.standing, Standing::Active);
     // ... and then the first one, in the epoch that was replaced, can only be another device.
     original.sell(1).await;
-    original.sync_until("the clone to be noticed", |o| o.sync.standing == Standing::Cloned && o.sync.all_accepted).await;
+    original
+        .sync_until("the clone to be noticed", |o| o.sync.standing == Standing::Cloned && o.sync.all_accepted)
+        .await;
     clone.sell(1).await;
-    clone.sync_until("the clone to be noticed", |o| o.sync.standing == Standing::Cloned && o.sync.all_accepted).await;
+    clone
+        .sync_until("the clone to be noticed", |o| o.sync.standing == Standing::Cloned && o.sync.all_accepted)
+        .await;
     (original, clone)
 }
 

@@ -108,7 +108,10 @@ pub(crate) async fn a_server_put_back_from_an_older_copy_is_told_again() {
         device.settle().await;
         device.sell(1).await;
         device.settle().await;
-        assert!(operator.alerts_of(&device.id(), AlertType::DeviceAhead).await.is_empty(), "a restore does this to all");
+        assert!(
+            operator.alerts_of(&device.id(), AlertType::DeviceAhead).await.is_empty(),
+            "a restore does this to all"
+        );
         assert!(operator.gaps(&device.id()).await.is_empty());
     }
     assert_eq!(check(&fleet, &[one.chains().await, two.chains().await]).await.sales, 2 + 6 + 2);

@@ -45,6 +45,7 @@ pub async fn load(tx: &mut Tx, id: MachineId) -> Result<Option<MachineView>, Sto
         slots_dirty: HashSet::new(),
         verdicts: BTreeMap::new(),
         counted: HashSet::new(),
+        upload_only: false,
     };
     let sql = concat!("SELECT ", epoch_columns!(), " FROM epochs WHERE machine_id = $1");
     for row in tx.all(sql, &by_id).await? {

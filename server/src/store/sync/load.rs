@@ -6,7 +6,7 @@ use super::rows::{
 };
 use super::{Aside, HotTx};
 use crate::domain::ids::MachineId;
-use crate::domain::sync::{BranchKey, MachineView, SyncCall, hashes_needed};
+use crate::domain::sync::{BranchKey, EpochStatus, MachineView, SyncCall, hashes_needed};
 use crate::store::StoreError;
 use crate::store::bulk::{Bulk, Kind};
 use crate::store::keyed::Keyed;
@@ -43,8 +43,11 @@ static VERDICTS: Keyed = Keyed::new(
 
 static BRANCHES: Keyed = Keyed::new(
     concat!("SELECT machine_id, ", branch_columns!(), " FROM branches WHERE machine_id"),
-    &[Bytes, Bytes, Bytes, Int, Bytes, Int, Bytes, Int, Int, Int],
+    &[Bytes, Bytes, Bytes, Int, Bytes, Int, Bytes, Int, Int, Int, Bytes, Int, Int, Text],
 );
+
+static FALLEN: Keyed =
+    Keyed::new("SELECT machine_id FROM credentials WHERE state <> 1 AND credential_id", &[Bytes]);
 
 static MAIN_HASHES: Bulk = Bulk::new(
     "WITH input (machine_id, epoch, first_seq, last_seq) AS (",
@@ -89,6 +92,7 @@ impl HotTx {
                 view.epochs.insert(row.epoch, row);
             }
         }
+        self.load_fallen(&mut views, calls).await?;
         for row in SLOTS.fetch(&mut self.tx, &ids).await? {
             let mut columns = row.columns();
             if let Some(view) = views.get_mut(&MachineId(columns.uuid()?)) {
@@ -134,10 +138,32 @@ impl HotTx {
                     slots_dirty: HashSet::new(),
                     verdicts: BTreeMap::new(),
                     counted: HashSet::new(),
+                    upload_only: false,
                 },
             );
         }
         Ok(views)
+    }
+
+    /// A replaced epoch that brings news makes its machine a clone, unless it is the board that was swapped: then its
+    /// credential is upload-only, which the caller's look-up may be seconds too old to know.
+    async fn load_fallen(
+        &mut self,
+        views: &mut HashMap<MachineId, MachineView>,
+        calls: &[SyncCall],
+    ) -> Result<(), StoreError> {
+        let replaced = |call: &&SyncCall| {
+            let epoch = views.get(&call.machine).and_then(|view| view.epochs.get(&call.epoch));
+            epoch.is_some_and(|epoch| epoch.status == EpochStatus::Replaced)
+        };
+        let credentials: Vec<&[u8; 16]> =
+            calls.iter().filter(replaced).map(|call| call.credential.0.as_bytes()).collect();
+        for row in FALLEN.fetch(&mut self.tx, &credentials).await? {
+            if let Some(view) = views.get_mut(&MachineId(row.columns().uuid()?)) {
+                view.upload_only = true;
+            }
+        }
+        Ok(())
     }
 
     async fn load_verdicts(&mut self, views: &mut HashMap<MachineId, MachineView>) -> Result<(), StoreError> {

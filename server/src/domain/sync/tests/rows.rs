@@ -287,6 +287,23 @@ fn an_upload_only_credential_fills_the_quarantine_and_moves_nothing() {
 }
 
 #[test]
+fn a_swapped_board_whose_credential_was_looked_up_too_early_is_no_clone() {
+    let (mut world, mut old) = (World::new(), sold(3));
+    world.drain(&mut old);
+    let mut new = old.clone();
+    old.vend();
+    new.reflash();
+    world.drain(&mut new);
+    let mut call = old.call(50, 1);
+    call.credential_state = CredentialState::Active;
+    world.view.upload_only = true;
+    assert_eq!(world.take(&call).standing, Standing::Draining);
+    world.view.upload_only = false;
+    assert_eq!(world.view.machine.standing, MachineStanding::Active);
+    assert_eq!(world.quarantined.len(), 1);
+}
+
+#[test]
 fn a_machine_that_knows_a_higher_assignment_makes_the_server_go_above_it() {
     let (mut world, mut device) = (World::new(), sold(1));
     world.view.machine.desired_number = 2;
