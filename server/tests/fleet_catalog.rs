@@ -19,6 +19,7 @@ on_both_engines! {
     pages_hold_everything_once_and_a_token_serves_its_own_filter_only,
     low_stock_is_one_alert_per_crossing,
     text_no_database_stores_is_refused_at_the_edge,
+    a_request_id_is_kept_thirty_days,
 }
 
 fn new(sku: &str) -> v1::CreateProductRequest {
@@ -233,4 +234,16 @@ async fn text_no_database_stores_is_refused_at_the_edge(stage: Stage) {
     let sql = v1::CreateProductRequest { name: "'; DROP TABLE products; --".to_owned(), ..new("COLA") };
     let kept = stage.catalog.create_product(operator(sql)).await.unwrap().into_inner();
     assert_eq!(kept.product.unwrap().name, "'; DROP TABLE products; --");
+}
+
+async fn a_request_id_is_kept_thirty_days(stage: Stage) {
+    const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
+    let request = new("COLA");
+    stage.catalog.create_product(operator(request.clone())).await.unwrap();
+    stage.clock.advance(DAY * 29);
+    assert_eq!(server::operations::forget_request_ids(&stage.deps).await.unwrap(), 0);
+    stage.catalog.create_product(operator(request.clone())).await.unwrap();
+    stage.clock.advance(DAY * 2);
+    assert_eq!(server::operations::forget_request_ids(&stage.deps).await.unwrap(), 1);
+    assert_eq!(reason(&refused(stage.catalog.create_product(operator(request))).await), "SKU_EXISTS");
 }

@@ -21,6 +21,8 @@ on_both_engines! {
     a_dead_letter_that_still_can_not_be_read_stays_open,
     totals_are_what_the_machine_says_and_what_counts_here,
     a_split_clone_is_two_machines_that_both_count,
+    either_device_of_a_clone_can_be_the_one_that_leaves,
+    a_device_first_heard_as_a_clone_can_leave_with_all_it_brought,
     a_machine_that_is_not_cloned_is_not_split,
     who_acknowledges_or_resolves_first_stays,
     rubbish_in_any_list_names_its_field,
@@ -361,6 +363,65 @@ async fn a_split_clone_is_two_machines_that_both_count(stage: Stage) {
     let fork = stage.branches().await.into_iter().find(|b| b.state == v1::BranchState::Open as i32).unwrap();
     assert_eq!(fork.reason, v1::BranchReason::Fork as i32);
     assert_eq!(adopt(&stage, &fork.branch_id).await.applied_records, 1);
+}
+
+async fn split(stage: &Stage, machine_id: &str, epoch: String) -> v1::SplitMachineResponse {
+    let request = v1::SplitMachineRequest {
+        request_id: id(),
+        machine_id: machine_id.to_owned(),
+        epoch,
+        name: "leaves".to_owned(),
+    };
+    stage.fleet.split_machine(operator(request)).await.unwrap().into_inner()
+}
+
+async fn either_device_of_a_clone_can_be_the_one_that_leaves(stage: Stage) {
+    let (mut original, mut copy) = forked(&stage).await;
+    original.vend();
+    original.sync(&stage).await;
+    copy.vend();
+    let answer = copy.sync(&stage).await;
+    copy.open(answer.open_epoch.unwrap().last_common_seq, EpochReason::Forked);
+    copy.sync(&stage).await;
+    stage.clock.advance(Duration::from_secs(600));
+    original.vend();
+    assert_eq!(original.sync(&stage).await.standing, Standing::Cloned);
+    copy.vend();
+    copy.sync(&stage).await;
+
+    let machine_id = original.machine.to_string();
+    let done = split(&stage, &machine_id, original.epoch_hex()).await;
+    let (new, kept) = (done.new_machine.unwrap(), done.kept_machine.unwrap());
+    assert_eq!(kept.device.unwrap().epoch, copy.epoch_hex());
+    assert_eq!(new.device.unwrap().durable_through, original.accepted);
+    // Two before the copy, one before the clone showed; one each since.
+    assert_eq!(stage.transactions(&machine_id).await.len(), 3);
+    assert_eq!(stage.transactions(&new.machine_id).await.len(), 1);
+    let told = stage.sync(original.call(stage.deps.context.now_ms())).await;
+    original.machine = told.reenroll_as.unwrap();
+    original.vend();
+    assert_eq!(original.sync(&stage).await.durable_through, original.records.len() as u64);
+    let left = &stage.epochs(&new.machine_id).await[&original.epoch_hex()];
+    assert_eq!(left.applied_records + left.parent_last_common_seq, left.durable_through);
+}
+
+async fn a_device_first_heard_as_a_clone_can_leave_with_all_it_brought(stage: Stage) {
+    let (mut original, mut copy) = forked(&stage).await;
+    // Both were told to begin anew, and both name the same parent.
+    original.open(3, EpochReason::TailLost);
+    original.vend();
+    original.sync(&stage).await;
+    copy.open(3, EpochReason::TailLost);
+    copy.vend();
+    copy.vend();
+    assert_eq!(copy.sync(&stage).await.standing, Standing::Cloned);
+    let machine_id = original.machine.to_string();
+    let done = split(&stage, &machine_id, copy.epoch_hex()).await;
+    let new = done.new_machine.unwrap();
+    assert_eq!(new.device.unwrap().durable_through, copy.records.len() as u64);
+    assert_eq!(stage.transactions(&new.machine_id).await.len(), 2);
+    assert_eq!(stage.transactions(&machine_id).await.len(), 2);
+    assert_eq!(done.open_branches, 0);
 }
 
 async fn a_machine_that_is_not_cloned_is_not_split(stage: Stage) {

@@ -3,8 +3,10 @@
 pub mod catalog;
 mod deps;
 pub mod fleet;
+mod forget_request_ids;
 mod request;
 pub mod sync;
 pub mod watch;
 
 pub use deps::{Deps, Settings, SignCertificate, SignedCertificate};
+pub use forget_request_ids::forget_request_ids;

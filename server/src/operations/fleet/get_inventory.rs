@@ -9,6 +9,7 @@ use crate::error::ApiError;
 use crate::operations::Deps;
 use crate::store::Session;
 use crate::store::fleet::{configs, machines, slots};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 use vend_core::id::{ConfigId, ProductId};
@@ -53,13 +54,16 @@ pub async fn list_discrepancies(
     let mut plans: HashMap<MachineId, Plan> = HashMap::new();
     let mut items = Vec::with_capacity(page.items.len());
     for (machine, row) in page.items {
-        if !plans.contains_key(&machine) {
-            let device = machines::find(&mut session, machine).await?.and_then(|detail| detail.device);
-            let applied = device.and_then(|device| device.applied_config);
-            plans.insert(machine, plan(&mut session, applied).await?);
-        }
+        let plan = match plans.entry(machine) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let device = machines::find(&mut session, machine).await?.and_then(|detail| detail.device);
+                let applied = device.and_then(|device| device.applied_config);
+                place.insert(plan(&mut session, applied).await?)
+            }
+        };
         let slot = row.slot;
-        items.push(beside(&mut session, machine, slot, Some(row), &plans[&machine]).await?);
+        items.push(beside(&mut session, machine, slot, Some(row), plan).await?);
     }
     Ok(Page { items, next: page.next })
 }

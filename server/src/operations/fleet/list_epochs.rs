@@ -35,7 +35,9 @@ pub async fn list_epochs(
             EpochStatus::Current => EpochState::Current,
             EpochStatus::Replaced => EpochState::Replaced,
         };
-        let not_here = uncounted.dead_lettered.saturating_add(uncounted.missing);
+        // An epoch that was split off another machine: what it had brought there counts there.
+        let elsewhere = if row.parent == Some(row.epoch) { row.parent_last_common } else { 0 };
+        let not_here = uncounted.dead_lettered.saturating_add(uncounted.missing).saturating_add(elsewhere);
         items.push(EpochSummary {
             machine,
             state,

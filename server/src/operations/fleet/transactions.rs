@@ -13,6 +13,7 @@ use crate::store::Session;
 use crate::store::fleet::records::{Kinds, Received};
 use crate::store::fleet::{machines, records};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use vend_core::id::TransactionId;
 use vend_core::record::{Body, VendOutcome};
 
@@ -178,10 +179,10 @@ impl Scan<'_> {
     async fn take(&mut self, session: &mut Session, stored: StoredRecord) -> Result<(), ApiError> {
         self.scanned = self.scanned.saturating_add(1);
         let machine = stored.machine;
-        if !self.chains.contains_key(&machine) {
-            self.chains.insert(machine, records::chains(session, machine).await?);
-        }
-        let chains = &self.chains[&machine];
+        let chains = match self.chains.entry(machine) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(records::chains(session, machine).await?),
+        };
         let Some(transaction) = read(stored, chains)? else { return Ok(()) };
         if fits(self.filter, &transaction) {
             let transaction = settled(session, transaction, chains).await?;

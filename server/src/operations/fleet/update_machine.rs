@@ -4,6 +4,7 @@ use super::{expect_in_use, hint, lock_machine, name_serial_holder, reread};
 use crate::domain::fleet::{DesiredCause, MachineChange, MachineDetail, MachineKind, check_kind};
 use crate::domain::ids::MachineId;
 use crate::domain::request::RequestKey;
+use crate::domain::text::Text;
 use crate::error::{ApiError, Reason};
 use crate::operations::Deps;
 use crate::operations::deps::{Failure, write};
@@ -23,7 +24,7 @@ pub async fn update_machine(
     change: MachineChange,
 ) -> Result<MachineDetail, ApiError> {
     let now_ms = deps.context.now_ms();
-    let serial = change.serial.clone().flatten().map(|s| s.into_string()).unwrap_or_default();
+    let serial = change.serial.clone().flatten().map(Text::into_string).unwrap_or_default();
     let moves = change.group.is_some();
     let input = (key, etag.to_owned(), change);
     let changed = write(deps, "update_machine", input, move |tx, (key, etag, change)| {
