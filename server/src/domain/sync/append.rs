@@ -276,6 +276,7 @@ fn store_levels(view: &mut MachineView, call: &SyncCall, levels: &Levels, throug
 }
 
 /// Where quarantined records go.
+#[derive(Clone, Copy)]
 pub(super) enum Onto {
     /// A branch that is known.
     Known(BranchKey),
