@@ -18,6 +18,7 @@ use crate::operations::deps::{ContextIds, Failure, write};
 use crate::operations::request::begin;
 use crate::store::Tx;
 use crate::store::fleet::{branches, judged, records};
+use crate::telemetry;
 use std::collections::HashSet;
 use uuid::Uuid;
 use vend_core::id::{Epoch, TransactionId};
@@ -38,8 +39,9 @@ pub async fn adopt_branch(
     by: String,
 ) -> Result<BranchSummary, ApiError> {
     let now_ms = deps.context.now_ms();
-    let input = (key, note.into_string(), by, deps.context.clone());
-    let adopted = write(deps, "adopt_branch", input, move |tx, (key, note, by, context)| {
+    let trace = telemetry::current().map(|trace| trace.id).unwrap_or_default();
+    let input = (key, note.into_string(), by, deps.context.clone(), trace);
+    let adopted = write(deps, "adopt_branch", input, move |tx, (key, note, by, context, trace)| {
         Box::pin(async move {
             if begin(tx, key, &id.to_string(), now_ms).await?.is_some() {
                 return Ok(branches::find(tx, id).await?.ok_or_else(|| branch_not_found(id))?);
@@ -49,7 +51,7 @@ pub async fn adopt_branch(
             branch.ended_at_ms = now_ms;
             branch.ended_by.clone_from(by);
             branch.note.clone_from(note);
-            count(tx, &mut branch, &mut ContextIds(context), now_ms).await?;
+            count(tx, &mut branch, &mut ContextIds(context), (now_ms, trace)).await?;
             branches::end(tx, &branch).await?;
             Ok(branch)
         })
@@ -63,7 +65,7 @@ async fn count(
     tx: &mut Tx,
     branch: &mut BranchSummary,
     ids: &mut ContextIds<'_>,
-    now_ms: i64,
+    (now_ms, trace_id): (i64, &str),
 ) -> Result<(), Failure> {
     let (machine, chain) = (branch.machine, Epoch(*branch.id.as_bytes()));
     let mut seen: HashSet<(TransactionId, u32)> = HashSet::new();
@@ -88,6 +90,7 @@ async fn count(
                         reason: bad.reason,
                         detail: bad.detail,
                         at_ms: now_ms,
+                        trace_id: trace_id.to_owned(),
                     });
                 }
             }
@@ -111,7 +114,7 @@ async fn count(
         first_seq,
         last_seq,
         at_ms: now_ms,
-        trace_id: String::new(),
+        trace_id: trace_id.to_owned(),
     };
     let writes = Writes { verdicts: vec![(machine, verdict)], events: vec![event], ..Writes::default() };
     Ok(judged::write(tx, &writes).await?)
