@@ -90,14 +90,13 @@ impl Device {
         prices.iter().find(|(slot, _)| *slot == SLOT).expect("a config with that slot").1
     }
 
-    /// Asks for a Sync and waits until one that began since has ended, well or badly, and none is under way.
+    /// Waits until no Sync is under way, asks for one, and waits until it has ended, well or badly.
     pub async fn sync(&self) -> SyncStatus {
+        let idle = |o: &Observation| o.sync.started > 0 && o.sync.answered + o.sync.failed == o.sync.started;
+        self.wait_for("the Sync under way to end", idle).await;
         let before = self.now().sync.started;
         self.machine.sync_now();
-        self.wait_for("a Sync to end", |o| {
-            o.sync.started > before && o.sync.answered + o.sync.failed == o.sync.started
-        })
-        .await;
+        self.wait_for("a Sync to end", |o| o.sync.started > before && idle(o)).await;
         self.now().sync
     }
 

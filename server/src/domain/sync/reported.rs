@@ -95,7 +95,8 @@ fn compare(
     }
 }
 
-/// Takes the reported config. A machine that knows a higher number than the server makes the server re-issue above it.
+/// Takes the reported config. A machine that knows a higher number than the server, or another config under the same one,
+/// makes the server re-issue above it: it comes from another life, of the server's data or as another machine.
 pub(super) fn take_applied(view: &mut MachineView, call: &SyncCall, writes: &mut Writes) {
     let machine = &mut view.machine;
     if call.commands_done_through > machine.commands_done_through {
@@ -109,7 +110,8 @@ pub(super) fn take_applied(view: &mut MachineView, call: &SyncCall, writes: &mut
         view.machine_dirty = true;
     }
     let highest = applied.number.max(applied.rejected_number);
-    if highest > machine.desired_number
+    let another = applied.number == machine.desired_number && applied.config != machine.desired_config;
+    if (highest > machine.desired_number || (another && highest > 0))
         && let Some(config) = machine.desired_config
     {
         machine.desired_number = highest + 1;

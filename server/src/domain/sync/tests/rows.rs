@@ -317,6 +317,25 @@ fn a_machine_that_knows_a_higher_assignment_makes_the_server_go_above_it() {
 }
 
 #[test]
+fn a_machine_that_knows_another_config_under_the_same_number_is_given_a_higher_one() {
+    let (mut world, device) = (World::new(), sold(1));
+    world.view.machine.desired_number = 1;
+    world.view.machine.desired_config = Some(ConfigId([8; 16]));
+    let mut call = device.call(50, 1);
+    let known =
+        |config| Some(AppliedConfig { as_of_seq: 2, number: 1, config: Some(config), rejected_number: 0 });
+    call.applied = known(ConfigId([9; 16]));
+    assert_eq!(world.take(&call).config.map(|c| (c.number, c.config)), Some((2, ConfigId([8; 16]))));
+
+    let (mut world, device) = (World::new(), sold(1));
+    world.view.machine.desired_number = 1;
+    world.view.machine.desired_config = Some(ConfigId([8; 16]));
+    let mut call = device.call(50, 1);
+    call.applied = known(ConfigId([8; 16]));
+    assert_eq!(world.take(&call).config, None);
+}
+
+#[test]
 fn a_fault_is_an_alert_until_it_is_cleared() {
     let (mut world, mut device) = (World::new(), sold(0));
     device.fault("MOTOR_JAM", false);
