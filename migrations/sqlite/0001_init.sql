@@ -144,6 +144,12 @@ CREATE TABLE branches (
     state BIGINT NOT NULL,
     opened_at_ms BIGINT NOT NULL,
     updated_at_ms BIGINT NOT NULL,
+    -- The credential its first record came with.
+    credential_id BLOB NOT NULL,
+    -- Successful vends in it and their worth, minor units of currency.
+    vends BIGINT NOT NULL,
+    vends_minor BIGINT NOT NULL,
+    currency TEXT NOT NULL,
     ended_at_ms BIGINT NOT NULL DEFAULT 0,
     ended_by TEXT NOT NULL DEFAULT '',
     note TEXT NOT NULL DEFAULT '',

@@ -22,10 +22,15 @@ use vendfleet_proto::v1::{
 };
 
 async fn whole(dir: &std::path::Path) -> Running {
+    whole_with(dir, |_| {}).await
+}
+
+async fn whole_with(dir: &std::path::Path, change: impl FnOnce(&mut Config)) -> Running {
     let mut config = Config::default();
     config.server.listen = "127.0.0.1:0".parse().unwrap();
     config.server.http_listen = "127.0.0.1:0".parse().unwrap();
     config.server.data_dir = dir.to_str().unwrap().to_owned();
+    change(&mut config);
     start(config, Context::system()).await.unwrap()
 }
 
@@ -98,7 +103,27 @@ async fn what_is_done_serves_and_what_is_not_says_so() {
     let details = status.get_error_details();
     let info = details.error_info().unwrap();
     assert_eq!(info.reason, Reason::Unimplemented.name());
-    assert_eq!(info.metadata["method"], "/vendfleet.v1.OrderService/ListOrders");
+    assert_eq!(info.metadata["method"], "vendfleet.v1.OrderService/ListOrders");
+}
+
+#[tokio::test]
+async fn a_server_says_what_it_serves_and_which_replica_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut replicas = Vec::new();
+    for name in ["", "", "vending-2"] {
+        let running =
+            whole_with(&dir.path().join("data"), |config| config.server.replica = name.to_owned()).await;
+        let mut fleet = FleetServiceClient::new(channel(&running).await);
+        let get = as_role(&running, Role::Viewer, v1::GetServerInfoRequest {});
+        let info = fleet.get_server_info(get).await.unwrap().into_inner();
+        let expected = ["CatalogService", "FleetService", "MachineSyncService"];
+        assert_eq!(info.services, expected.map(|service| format!("vendfleet.v1.{service}")));
+        replicas.push(info.replica);
+        drop(fleet);
+        assert!(running.stop().await);
+    }
+    assert_eq!(replicas[2], "vending-2");
+    assert!(!replicas[0].is_empty() && replicas[0] != replicas[1], "{replicas:?}");
 }
 
 #[tokio::test]

@@ -121,7 +121,8 @@ pub(super) fn sync_down(answer: v1::SyncResponse) -> Result<SyncAnswer, CallErro
     let standing = match answer.standing() {
         v1::UploadStanding::Unspecified | v1::UploadStanding::Active => Standing::Active,
         v1::UploadStanding::Cloned => Standing::Cloned,
-        v1::UploadStanding::Draining => Standing::Draining,
+        // A revoked credential gets no answer at all; only operators are shown that standing.
+        v1::UploadStanding::Draining | v1::UploadStanding::Revoked => Standing::Draining,
     };
     let mut commands = Vec::new();
     let mut unreadable_commands = Vec::new();

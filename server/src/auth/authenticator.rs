@@ -1,6 +1,7 @@
 //! From what a call carries to who is calling.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -10,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Caller, CredentialRecord, CredentialSource, CredentialState, MAX_CREDENTIALS_ASKED, MachineCaller,
-    SECRET_BYTES, SecretKey, Standing, Tokens, token::unauthenticated,
+    SECRET_BYTES, SecretKey, Standing, Tokens, USE_NOTED_EVERY_MS, token::unauthenticated,
 };
 use crate::{
     config::AuthConfig,
@@ -40,6 +41,9 @@ pub struct Authenticator {
     source: Arc<dyn CredentialSource>,
     cache_for: Duration,
     cache: Mutex<BoundedMap<Uuid, Cached>>,
+    /// Credentials whose use is to be noted; no more of them than are cached.
+    used: Mutex<HashSet<Uuid>>,
+    used_entries: usize,
 }
 
 struct Cached {
@@ -63,6 +67,8 @@ impl Authenticator {
             source,
             cache_for: Duration::from_millis(config.credential_cache_ms),
             cache: Mutex::new(BoundedMap::new(config.credential_cache_entries)),
+            used: Mutex::default(),
+            used_entries: config.credential_cache_entries,
         }
     }
 
@@ -129,7 +135,9 @@ impl Authenticator {
         if !self.secret_key.matches(&secret, &record.secret_hash) {
             return Err(wrong());
         }
-        self.stands(&record)
+        let caller = self.stands(&record)?;
+        self.remember_use(&record);
+        Ok(caller)
     }
 
     async fn machine_by_certificate(&self, identity: CertificateIdentity) -> Result<Caller, ApiError> {
@@ -137,7 +145,32 @@ impl Authenticator {
         let record = record.filter(|record| record.machine_id == identity.machine_id).ok_or_else(|| {
             unauthenticated("the client certificate names no machine credential of this deployment")
         })?;
-        self.stands(&record).map(Caller::Machine)
+        let caller = self.stands(&record)?;
+        self.remember_use(&record);
+        Ok(Caller::Machine(caller))
+    }
+
+    /// Remembers a use until the next [`Authenticator::note_uses`], unless one within the minute was noted.
+    fn remember_use(&self, record: &CredentialRecord) {
+        if self.context.now_ms().saturating_sub(record.last_used_ms) < USE_NOTED_EVERY_MS {
+            return;
+        }
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.len() < self.used_entries {
+            used.insert(record.credential_id);
+        }
+    }
+
+    /// Tells the source which credentials were used since it was last told. A use that can't be noted is forgotten: the
+    /// next one is noted.
+    pub async fn note_uses(&self) -> Result<(), ApiError> {
+        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut ids: Vec<Uuid> = used.into_iter().collect();
+        ids.sort_unstable();
+        for ids in ids.chunks(MAX_CREDENTIALS_ASKED) {
+            self.source.note_used(ids.to_vec(), self.context.now_ms()).await?;
+        }
+        Ok(())
     }
 
     fn stands(&self, record: &CredentialRecord) -> Result<MachineCaller, ApiError> {

@@ -26,6 +26,8 @@ pub struct CredentialRecord {
     pub secret_hash: [u8; 32],
     /// What it may still do.
     pub state: CredentialState,
+    /// When it was last used, to the minute, milliseconds since the Unix epoch; 0: never.
+    pub last_used_ms: i64,
 }
 
 /// What a credential may still do.
@@ -41,6 +43,9 @@ pub enum CredentialState {
     /// Nothing.
     Revoked,
 }
+
+/// A use within this of the last one noted is not noted, milliseconds.
+pub const USE_NOTED_EVERY_MS: i64 = 60_000;
 
 /// Where credentials are looked up; the store is one.
 pub trait CredentialSource: Send + Sync + 'static {
@@ -60,9 +65,15 @@ pub trait CredentialSource: Send + Sync + 'static {
             Ok(found)
         })
     }
+
+    /// Notes that these (at most [`MAX_CREDENTIALS_ASKED`]) were used just now. Nothing depends on it but what operators see.
+    fn note_used(&self, ids: Vec<Uuid>, now_ms: i64) -> BoxFuture<'_, Result<(), ApiError>> {
+        let _ = (ids, now_ms);
+        Box::pin(async { Ok(()) })
+    }
 }
 
-/// Most credentials asked for at once.
+/// Most credentials asked for at once, or whose use is noted at once.
 pub const MAX_CREDENTIALS_ASKED: usize = 500;
 
 /// The key under which secrets are hashed; never leaves the server.

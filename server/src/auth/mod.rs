@@ -12,6 +12,6 @@ pub use authenticator::{Authenticator, CertificateIdentity};
 pub use caller::{Caller, MachineCaller, Person, Role, Scope, Standing};
 pub use credential::{
     BoxFuture, CredentialRecord, CredentialSource, CredentialState, MAX_CREDENTIALS_ASKED, SECRET_BYTES,
-    SecretKey,
+    SecretKey, USE_NOTED_EVERY_MS,
 };
 pub use token::{MAX_SUBJECT_BYTES, MAX_TTL_S, Tokens};

@@ -160,6 +160,7 @@ fn machine_bench() -> (Bench, Arc<OneCredential>, Authenticator, String) {
         machine_id: Uuid::from_u128(70),
         secret_hash: key.hash(&[5; 32]),
         state: CredentialState::Active,
+        last_used_ms: 0,
     };
     let source = Arc::new(OneCredential { record: Mutex::new(Some(record)), ..OneCredential::default() });
     let auth = Authenticator::new(

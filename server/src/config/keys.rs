@@ -74,6 +74,12 @@ pub const KEYS: &[Key] = &[
         "Directory of keys, certificates and the embedded database; one process at a time.",
     ),
     int("server.drain_ms", 0, 600_000, "ms", "Longest wait for calls in flight after SIGTERM or SIGINT."),
+    text(
+        "server.replica",
+        0,
+        64,
+        "Name of this replica in GetServerInfo; empty: a random one at each start.",
+    ),
     flag("server.sample_data", "A fresh embedded database gets sample products and a sample config."),
     text("database.url", 0, 4096, "postgres://... or sqlite:<path>; empty: SQLite in the data directory."),
     int("database.connections", 1, 256, "connections", "Size of the connection pool."),

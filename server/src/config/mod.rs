@@ -60,6 +60,7 @@ section! {
         http_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7080)),
         data_dir: String = "vendfleet-data".to_owned(),
         drain_ms: u64 = 10_000,
+        replica: String = String::new(),
         sample_data: bool = true,
     }
 }

@@ -71,10 +71,10 @@ pub fn failure(headers: &HeaderMap) -> Option<Status> {
     Status::from_header_map(headers).filter(|status| status.code() != GrpcCode::Ok)
 }
 
-/// The call is not known, or not done yet.
+/// The call, `vendfleet.v1.Service/Method`, is not known, or not done yet.
 pub fn unimplemented(method: &str) -> ApiError {
     // The method is the caller's own text: it goes back bounded.
-    let shown: String = method.chars().take(128).collect();
+    let shown: String = method.trim_start_matches('/').chars().take(128).collect();
     ApiError::new(Reason::Unimplemented, format!("this server does not do {shown}")).with("method", shown)
 }
 

@@ -6,6 +6,7 @@ use crate::domain::ids::Ids;
 use crate::error::ApiError;
 use crate::operations::watch::Hints;
 use crate::store::{End, Store, StoreError, Tx};
+use crate::telemetry;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -142,6 +143,11 @@ where
         .await
         .map_err(WriteError::Store)?;
     outcome.map_err(WriteError::Refused)
+}
+
+/// Trace id of the call being handled; empty on background tasks. Asked before a write, which runs on a task of its own.
+pub(crate) fn trace_id() -> String {
+    telemetry::current().map(|trace| trace.id).unwrap_or_default()
 }
 
 /// Ids from the context, for folds.

@@ -26,6 +26,8 @@ use crate::{
     tls::{Authority, Listener, ServerTls, TlsError, watch_files},
 };
 
+/// How often uses of machine credentials are noted.
+const NOTE_USES_EVERY: Duration = Duration::from_secs(20);
 /// How often the credentials of open streams are checked.
 const LIVE_STREAM_CHECK: Duration = Duration::from_secs(3);
 
@@ -197,6 +199,7 @@ where
         metrics,
         stop_background.clone(),
     ));
+    background.spawn(note_uses(authenticator.clone(), stop_background.clone()));
     background.spawn(end_fallen_streams(
         shell.live().clone(),
         authenticator,
@@ -292,6 +295,19 @@ impl Running {
             tracing::warn!("the database was not closed in time");
         }
         in_time
+    }
+}
+
+/// Notes uses of machine credentials outside the path of any call, and those of the last moments at the end.
+async fn note_uses(authenticator: Arc<Authenticator>, stop: CancellationToken) {
+    loop {
+        let stopped = tokio::time::timeout(NOTE_USES_EVERY, stop.cancelled()).await.is_ok();
+        if let Err(cause) = authenticator.note_uses().await {
+            tracing::debug!(%cause, "uses of credentials were not noted");
+        }
+        if stopped {
+            return;
+        }
     }
 }
 

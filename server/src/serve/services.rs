@@ -40,7 +40,7 @@ use crate::{
         sync::{Committer, CommitterSettings, SyncOperation},
         watch::Hints,
     },
-    store::{Engine, Store, StoreError, StoreOptions, Target, fleet::credentials},
+    store::{End, Engine, Store, StoreError, StoreOptions, Target, fleet::credentials},
     tls::Authority,
 };
 
@@ -54,6 +54,15 @@ const HINT_POLL: Duration = Duration::from_secs(2);
 pub const POSTGRES_LANES: usize = 4;
 /// Records in one commit of Syncs; a batch closes when it has reached this.
 pub const MAX_BATCH_RECORDS: usize = 16_384;
+
+/// The services that do their work here.
+const SERVING: [&str; 3] = [
+    catalog_service_server::SERVICE_NAME,
+    fleet_service_server::SERVICE_NAME,
+    machine_sync_service_server::SERVICE_NAME,
+];
+/// Random bytes in the name of a replica that was given none.
+const REPLICA_BYTES: usize = 4;
 
 /// Starts the whole server.
 pub async fn start(config: Config, context: Context) -> Result<Running, ServeError> {
@@ -78,8 +87,9 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
         signer: tools.authority.clone(),
         hints,
         settings: Settings {
-            replica: tools.config.server.listen.to_string(),
+            replica: replica(&tools),
             started_at_ms: tools.context.now_ms(),
+            services: SERVING.iter().map(ToString::to_string).collect(),
             ..Settings::default()
         },
     };
@@ -93,16 +103,24 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
     routes.add_service(machine_sync.max_decoding_message_size(limits.sync_message_bytes));
     let fleet = FleetServiceServer::new(FleetGrpc::new(deps));
     routes.add_service(fleet.max_decoding_message_size(limits.message_bytes));
-    let serving = vec![
-        catalog_service_server::SERVICE_NAME,
-        fleet_service_server::SERVICE_NAME,
-        machine_sync_service_server::SERVICE_NAME,
-    ];
     let probe =
         StoreProbe { store: store.clone(), metrics: tools.metrics.clone(), shown: Default::default() };
     let closing = store.clone();
     let close = Box::pin(async move { closing.close().await });
-    Ok(Parts { routes, serving, credentials: Arc::new(store), probe: Arc::new(probe), close })
+    Ok(Parts {
+        routes,
+        serving: SERVING.to_vec(),
+        credentials: Arc::new(store),
+        probe: Arc::new(probe),
+        close,
+    })
+}
+
+fn replica(tools: &Toolbox) -> String {
+    match tools.config.server.replica.as_str() {
+        "" => hex::encode(tools.context.random_bytes::<REPLICA_BYTES>()),
+        name => name.to_owned(),
+    }
 }
 
 async fn machine_sync(tools: &Toolbox, deps: &Deps) -> Result<MachineSyncGrpc, ServeError> {
@@ -231,6 +249,18 @@ impl CredentialSource for Store {
             Ok(credentials::find_all(&mut session, &ids).await?.iter().map(record).collect())
         })
     }
+
+    fn note_used(&self, ids: Vec<Uuid>, now_ms: i64) -> BoxFuture<'_, Result<(), ApiError>> {
+        Box::pin(async move {
+            let noted = self.run_tx("note_used", ids, move |tx, ids| {
+                Box::pin(async move {
+                    credentials::note_used(tx, ids, now_ms).await?;
+                    Ok(End::Commit(()))
+                })
+            });
+            Ok(noted.await?)
+        })
+    }
 }
 
 fn record(stored: &Credential) -> CredentialRecord {
@@ -244,5 +274,6 @@ fn record(stored: &Credential) -> CredentialRecord {
         machine_id: stored.machine.0,
         secret_hash: stored.secret_hash,
         state,
+        last_used_ms: stored.last_used_ms,
     }
 }

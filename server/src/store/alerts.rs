@@ -26,6 +26,8 @@ pub struct Raise<'a> {
     pub product: Option<ProductId>,
     /// When, ms since the Unix epoch.
     pub at_ms: i64,
+    /// Trace that raised it.
+    pub trace_id: &'a str,
 }
 
 /// The machine of alerts about none.
@@ -34,8 +36,8 @@ pub const NO_MACHINE: MachineId = MachineId(Uuid::nil());
 /// Raises an alert, or counts it up.
 pub async fn raise(tx: &mut Tx, alert: &Raise<'_>) -> Result<(), StoreError> {
     tx.execute(
-        "INSERT INTO alerts (machine_id, alert_id, kind, alert_key, detail, product_id, created_at_ms, last_at_ms) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $7) \
+        "INSERT INTO alerts (machine_id, alert_id, kind, alert_key, detail, product_id, created_at_ms, last_at_ms, \
+         trace_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) \
          ON CONFLICT (machine_id, kind, alert_key) WHERE resolved_at_ms = 0 \
          DO UPDATE SET occurrences = alerts.occurrences + 1, last_at_ms = excluded.last_at_ms, \
          detail = excluded.detail",
@@ -47,6 +49,7 @@ pub async fn raise(tx: &mut Tx, alert: &Raise<'_>) -> Result<(), StoreError> {
             alert.detail.into(),
             alert.product.as_ref().map(|p| &p.0).into(),
             alert.at_ms.into(),
+            alert.trace_id.into(),
         ],
     )
     .await?;
@@ -65,6 +68,23 @@ pub async fn end(
         "UPDATE alerts SET resolved_at_ms = $4 \
          WHERE machine_id = $1 AND kind = $2 AND alert_key = $3 AND resolved_at_ms = 0",
         &[(&machine.0).into(), kind.into(), key.into(), now_ms.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Ends every open alert of a kind about a machine, on somebody's behalf.
+pub async fn end_all(
+    tx: &mut Tx,
+    machine: MachineId,
+    kind: &str,
+    by: &str,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE alerts SET resolved_at_ms = $4, resolved_by = $3 \
+         WHERE machine_id = $1 AND kind = $2 AND resolved_at_ms = 0",
+        &[(&machine.0).into(), kind.into(), by.into(), now_ms.into()],
     )
     .await?;
     Ok(())

@@ -188,6 +188,7 @@ async fn parts(tools: Toolbox, levers: Arc<Levers>) -> Result<Parts, ServeError>
         machine_id: MACHINE,
         secret_hash: tools.secret_key.hash(&SECRET),
         state: CredentialState::Active,
+        last_used_ms: 0,
     });
     let limits = &tools.config.limits;
     let services = Services(levers.clone());

@@ -2,11 +2,11 @@
 
 use crate::chain::{Chain, sync};
 use crate::stage::{START_MS, Stage};
-use server::domain::ids::{AlertId, MachineId};
+use server::domain::ids::{AlertId, CredentialId, MachineId};
 use server::domain::sync::{
     AlertKind, AlertRaise, AssignmentCause, AssignmentRow, Branch, BranchKey, BranchReason, BranchState,
     ConfigFact, Disposition, EpochRow, EpochStatus, LastContact, Ledger, MachineStanding, MachineView,
-    SlotRow, SyncCall, Verdict, VerdictReason, Writes,
+    SlotRow, Sold, SyncCall, Verdict, VerdictReason, Writes,
 };
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -92,6 +92,8 @@ fn branch(call: &SyncCall, reason: BranchReason, state: BranchState, mark: u8) -
         reason,
         state,
         opened_at_ms: START_MS,
+        credential: CredentialId(Uuid::from_u128(9)),
+        sold: Sold { vends: 3, minor: 450, currency: Currency::parse("EUR").unwrap() },
     }
 }
 
@@ -243,6 +245,7 @@ pub(crate) async fn an_open_alert_is_counted_up_and_one_that_is_over_is_raised_a
         seq,
         detail: format!("jam at {seq}"),
         at_ms: START_MS + i64::try_from(seq).unwrap(),
+        trace_id: format!("t-{seq}"),
     };
     let open = "SELECT occurrences, seq, last_at_ms FROM alerts WHERE resolved_at_ms = 0";
     let read = |row: &server::store::Row| {

@@ -25,17 +25,21 @@ pub(crate) async fn run(args: Args, session: &Session<'_>, output: &mut Output<'
     output.text(&render(&answer)?)
 }
 
-/// A line per total; the answer names no currency, so amounts stay in minor units.
+/// A line per total. Amounts stay in minor units: totals may be of any size, and are compared digit by digit.
 fn render(answer: &GetMachineTotalsResponse) -> Result<String, Failure> {
     let sides = [&answer.reported, &answer.counted, &answer.missing];
     let mut reflected = Vec::new();
     for side in sides {
         reflected.push(contract::reflect(&side.unwrap_or_default())?);
     }
+    let unit = match answer.currency_code.as_str() {
+        "" => "minor units".to_owned(),
+        code => format!("{code} minor units"),
+    };
     let mut table = Table::new(&[left("TOTAL"), right("REPORTED"), right("COUNTED"), right("MISSING")]);
     for field in reflected[0].descriptor().fields() {
         let mut row = vec![match field.name().strip_suffix("_minor") {
-            Some(amount) => format!("{amount} (minor units)"),
+            Some(amount) => format!("{amount} ({unit})"),
             None => field.name().to_owned(),
         }];
         row.extend(reflected.iter().map(|side: &DynamicMessage| number(&side.get_field(&field))));

@@ -1,5 +1,6 @@
 //! A machine as operators see it.
 
+use super::CredentialState;
 use crate::domain::ids::MachineId;
 use crate::domain::sync::MachineStanding;
 use crate::domain::text::{Label, Text, Within};
@@ -188,6 +189,32 @@ impl Machine {
     }
 }
 
+/// How a device's uploads are regarded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Uploads {
+    /// Applied and counted.
+    Active,
+    /// Two devices speak as this machine.
+    Cloned,
+    /// Only into quarantine, until the drain ends.
+    Draining,
+    /// Refused.
+    Revoked,
+}
+
+impl DeviceStatus {
+    /// How its uploads are regarded at this time; `None` before the first Sync. That it is cloned is what an operator must
+    /// act on first.
+    pub fn uploads(&self, now_ms: i64) -> Option<Uploads> {
+        Some(match (self.standing?, self.credential) {
+            (MachineStanding::Cloned, _) => Uploads::Cloned,
+            (MachineStanding::Active, None | Some(CredentialState::Active)) => Uploads::Active,
+            (MachineStanding::Active, Some(_)) if now_ms < self.drain_until_ms => Uploads::Draining,
+            (MachineStanding::Active, Some(_)) => Uploads::Revoked,
+        })
+    }
+}
+
 /// Which machines a list holds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct MachineFilter {
@@ -212,8 +239,12 @@ pub struct DeviceStatus {
     pub last_sync_ms: i64,
     /// As it last reported.
     pub firmware: String,
-    /// How its uploads are regarded; `None` before the first Sync.
+    /// Whether it is cloned; `None` before the first Sync.
     pub standing: Option<MachineStanding>,
+    /// What the best of its credentials was made to be; `None`: it never had one.
+    pub credential: Option<CredentialState>,
+    /// When the last drain of its upload-only credentials ends, ms since the Unix epoch; 0: none has one.
+    pub drain_until_ms: i64,
     /// The epoch that counts now.
     pub epoch: Option<Epoch>,
     /// Last seq it said it had allotted in it.

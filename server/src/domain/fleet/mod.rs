@@ -25,7 +25,7 @@ pub use credential::{Credential, CredentialState, MAX_DRAIN_MS, Revocation, Revo
 pub use late::{LateEffect, LateFold};
 pub use machine::{
     DeviceStatus, Group, Machine, MachineChange, MachineDetail, MachineFilter, MachineKind, NewMachine,
-    Serial, Split, StatusFilter, Tags, check_kind,
+    Serial, Split, StatusFilter, Tags, Uploads, check_kind,
 };
 pub use names::{branch_id, dead_letter_id, gap_id};
 pub use totals::{Disagreement, MachineTotals, TotalsFold};
@@ -34,6 +34,6 @@ pub use upkeep::{
     REVOKED_UNSENT, Severity, SlotInventory, severity,
 };
 pub use upload::{
-    Chain, EpochState, EpochSummary, Gap, GapKind, OutcomeFilter, SettlementFact, StoredRecord, Transaction,
+    Chain, EpochState, EpochSummary, Gap, OutcomeFilter, SettlementFact, StoredRecord, Transaction,
     TransactionCursor, TransactionFilter, TransactionKind,
 };

@@ -102,6 +102,8 @@ pub struct MachineTotals {
     pub as_of: Option<(Epoch, u64)>,
     /// Set when counters and records part.
     pub disagreement: Option<Disagreement>,
+    /// Whose minor units these are: that of the last record that names one.
+    pub currency: Currency,
 }
 
 /// Walks over a machine's counted records in order.
@@ -157,6 +159,11 @@ impl TotalsFold {
             missing: totals(&self.missing),
             as_of: self.as_of,
             disagreement: self.disagreement,
+            currency: if self.reported_currency == Currency::NONE {
+                self.counted_currency
+            } else {
+                self.reported_currency
+            },
         }
     }
 }

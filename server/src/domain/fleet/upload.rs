@@ -180,28 +180,6 @@ pub struct Gap {
     pub created_at_ms: i64,
 }
 
-/// Why records are missing, as operators read it. The numbers are the wire's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum GapKind {
-    /// The device no longer holds what the server does not have.
-    NotHeld = 1,
-    /// The server never heard of the machine's past.
-    PastUnknown = 2,
-    /// The device's journal was damaged or lost.
-    TailLost = 3,
-}
-
-impl Gap {
-    /// Why, as operators read it.
-    pub fn kind(&self) -> GapKind {
-        match self.reason {
-            GapReason::NotHeld if self.first_seq == 1 => GapKind::PastUnknown,
-            GapReason::NotHeld => GapKind::NotHeld,
-            GapReason::Damaged => GapKind::TailLost,
-        }
-    }
-}
-
 /// Behind which transaction a page begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TransactionCursor {

@@ -1,9 +1,9 @@
 //! Epochs, gaps and quarantine.
 
 use super::out::epoch_out;
-use crate::domain::fleet::{BranchFilter, BranchRecord, BranchSummary, EpochSummary, Gap, GapKind};
+use crate::domain::fleet::{BranchFilter, BranchRecord, BranchSummary, EpochSummary, Gap};
 use crate::domain::ids::MachineId;
-use crate::domain::sync::{BranchReason, BranchState};
+use crate::domain::sync::{BranchReason, BranchState, GapReason};
 use crate::error::ApiError;
 use crate::grpc::fields::Fields;
 use crate::grpc::page::ListCall;
@@ -40,17 +40,20 @@ pub(super) async fn list_gaps(
     let (size, token) = (std::mem::take(&mut message.page_size), std::mem::take(&mut message.page_token));
     let list = ListCall::new(&deps.key, "ListGaps", &message);
     let machine = fields.optional_uuid("machine_id", &message.machine_id);
-    let kind = fields.member("reason", message.reason, |n| {
-        Some(match v1::GapReason::try_from(n).ok()? {
-            v1::GapReason::Unspecified => return None,
-            v1::GapReason::NotHeld => GapKind::NotHeld,
-            v1::GapReason::PastUnknown => GapKind::PastUnknown,
-            v1::GapReason::TailLost => GapKind::TailLost,
-        })
+    let reason = fields.member("reason", message.reason, |n| {
+        v1::GapReason::try_from(n).ok().filter(|reason| *reason != v1::GapReason::Unspecified)
     });
     let page = list.request::<Uuid>(&mut fields, size, &token, (50, 500))?;
-    let (machine, kind) = fields.finish(machine.zip(kind))?;
-    let page = fleet::list_gaps(deps, machine.map(MachineId), kind, &page).await?;
+    let (machine, reason) = fields.finish(machine.zip(reason))?;
+    let reason = match reason {
+        None | Some(v1::GapReason::Unspecified) => None,
+        Some(v1::GapReason::NotHeld) => Some(GapReason::NotHeld),
+        Some(v1::GapReason::PastUnknown) => Some(GapReason::PastUnknown),
+        Some(v1::GapReason::Damaged) => Some(GapReason::Damaged),
+        // What a device lost of its tail is on the server: no gap has this reason.
+        Some(v1::GapReason::TailLost) => return Ok(v1::ListGapsResponse::default()),
+    };
+    let page = fleet::list_gaps(deps, machine.map(MachineId), reason, &page).await?;
     let next_page_token = list.token(&page);
     let gaps = page.items.iter().map(gap_out).collect();
     Ok(v1::ListGapsResponse { gaps, next_page_token })
@@ -172,13 +175,18 @@ fn epoch_summary_out(summary: EpochSummary) -> v1::Epoch {
 }
 
 fn gap_out(gap: &Gap) -> v1::Gap {
+    let reason = match gap.reason {
+        GapReason::NotHeld => v1::GapReason::NotHeld,
+        GapReason::Damaged => v1::GapReason::Damaged,
+        GapReason::PastUnknown => v1::GapReason::PastUnknown,
+    };
     v1::Gap {
         gap_id: gap.id.to_string(),
         machine_id: gap.machine.to_string(),
         epoch: epoch_out(gap.epoch),
         first_seq: gap.first_seq,
         last_seq: gap.last_seq,
-        reason: gap.kind() as i32,
+        reason: reason.into(),
         missing: None,
         create_time_ms: gap.created_at_ms,
     }
@@ -205,13 +213,16 @@ fn branch_out(summary: BranchSummary) -> v1::QuarantineBranch {
         last_seq: branch.last_seq,
         reason: reason.into(),
         state: state.into(),
+        credential_id: branch.credential.to_string(),
         records,
+        vends: branch.sold.vends,
+        vends_minor: branch.sold.minor,
+        currency_code: if branch.sold.vends == 0 { String::new() } else { branch.sold.currency.to_string() },
         create_time_ms: branch.opened_at_ms,
         update_time_ms: summary.updated_at_ms,
         end_time_ms: summary.ended_at_ms,
         ended_by: summary.ended_by,
         note: summary.note,
-        ..v1::QuarantineBranch::default()
     }
 }
 

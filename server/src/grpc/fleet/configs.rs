@@ -86,7 +86,9 @@ pub(super) async fn assign_config(
     }
     let ((key, config), target) = fields.finish(key.zip(config).zip(target))?;
     if message.start_time_ms > now_ms {
-        return Err(unimplemented("vendfleet.v1.FleetService/AssignConfig with start_time_ms ahead"));
+        let mut refusal = unimplemented("vendfleet.v1.FleetService/AssignConfig");
+        refusal.message.push_str(" with start_time_ms ahead: rollouts are not served yet");
+        return Err(refusal);
     }
     let assigned = fleet::assign_config(deps, key, config, target).await?;
     let statuses = assigned

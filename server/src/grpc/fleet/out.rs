@@ -1,8 +1,7 @@
 //! The fleet's values as the contract has them.
 
-use crate::domain::fleet::{DeviceStatus, MachineDetail, MachineKind};
+use crate::domain::fleet::{DeviceStatus, MachineDetail, MachineKind, Uploads};
 use crate::domain::ids::MachineId;
-use crate::domain::sync::MachineStanding;
 use uuid::Uuid;
 use vend_core::id::Epoch;
 use vendfleet_proto::v1;
@@ -15,7 +14,7 @@ pub(super) fn epoch_out(epoch: Epoch) -> String {
     hex::encode(epoch.0)
 }
 
-pub(super) fn machine_out(detail: MachineDetail) -> v1::Machine {
+pub(super) fn machine_out(detail: MachineDetail, now_ms: i64) -> v1::Machine {
     let MachineDetail { machine, device } = detail;
     let in_pool = machine.kind == MachineKind::Virtual && !machine.is_archived();
     let state = if in_pool { v1::PoolState::Idle } else { v1::PoolState::Absent };
@@ -30,7 +29,7 @@ pub(super) fn machine_out(detail: MachineDetail) -> v1::Machine {
         serial: machine.serial,
         virtual_delay_ms: u32::try_from(machine.virtual_delay_ms).unwrap_or(0),
         pool: Some(v1::PoolStatus { state: state.into(), ..v1::PoolStatus::default() }),
-        device: device.map(|device| device_out(machine.id, machine.model, device)),
+        device: device.map(|device| device_out(machine.id, machine.model, device, now_ms)),
         etag: machine.version.to_string(),
         create_time_ms: machine.created_at_ms,
         update_time_ms: machine.updated_at_ms,
@@ -38,11 +37,13 @@ pub(super) fn machine_out(detail: MachineDetail) -> v1::Machine {
     }
 }
 
-fn device_out(machine: MachineId, model: String, device: DeviceStatus) -> v1::DeviceStatus {
-    let standing = match device.standing {
+fn device_out(machine: MachineId, model: String, device: DeviceStatus, now_ms: i64) -> v1::DeviceStatus {
+    let standing = match device.uploads(now_ms) {
         None => v1::UploadStanding::Unspecified,
-        Some(MachineStanding::Active) => v1::UploadStanding::Active,
-        Some(MachineStanding::Cloned) => v1::UploadStanding::Cloned,
+        Some(Uploads::Active) => v1::UploadStanding::Active,
+        Some(Uploads::Cloned) => v1::UploadStanding::Cloned,
+        Some(Uploads::Draining) => v1::UploadStanding::Draining,
+        Some(Uploads::Revoked) => v1::UploadStanding::Revoked,
     };
     v1::DeviceStatus {
         connected: device.connected,

@@ -11,6 +11,7 @@ use crate::grpc::page::ListCall;
 use crate::operations::{Deps, fleet};
 use tonic::Request;
 use vend_core::id::{ProductId, TransactionId};
+use vend_core::money::Currency;
 use vend_core::record::{Body, CashIn, Payment, Settled, UnknownPolicy, Vend, VendOutcome};
 use vend_core::time::{ClockQuality, Stamp};
 use vendfleet_proto::v1;
@@ -96,6 +97,10 @@ pub(super) async fn get_machine_totals(
             reported: d.reported,
             counted: d.counted,
         }),
+        currency_code: match totals.currency {
+            Currency::NONE => String::new(),
+            currency => currency.to_string(),
+        },
     })
 }
 

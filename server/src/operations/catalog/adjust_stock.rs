@@ -30,9 +30,9 @@ pub async fn adjust_stock(
         by: new.by,
         at_ms: now_ms,
     };
-    let alert = deps.context.new_id();
+    let alert = low_stock::NewAlert::new(deps);
     let done = write(deps, "adjust_stock", (key, adjustment, alert), |tx, (key, adjustment, alert)| {
-        Box::pin(adjust(tx, key, adjustment, *alert))
+        Box::pin(adjust(tx, key, adjustment, alert))
     });
     Ok(done.await?)
 }
@@ -41,7 +41,7 @@ async fn adjust(
     tx: &mut Tx,
     key: &RequestKey,
     adjustment: &Adjustment,
-    alert: Uuid,
+    alert: &low_stock::NewAlert,
 ) -> Result<(Product, Adjustment), Failure> {
     let product = adjustment.product;
     let known = begin(tx, key, &adjustment.id.to_string(), adjustment.at_ms).await?;

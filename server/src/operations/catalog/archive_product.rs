@@ -14,7 +14,7 @@ use vend_core::id::ProductId;
 /// PRODUCT_NOT_FOUND.
 pub async fn archive_product(deps: &Deps, id: ProductId) -> Result<Product, ApiError> {
     let now_ms = deps.context.now_ms();
-    let input = deps.context.new_id();
+    let input = low_stock::NewAlert::new(deps);
     let archived = write(deps, "archive_product", input, move |tx, alert| {
         Box::pin(async move {
             let before = store::lock(tx, id).await?.ok_or_else(|| not_found(id))?;
@@ -24,7 +24,7 @@ pub async fn archive_product(deps: &Deps, id: ProductId) -> Result<Product, ApiE
             let was_low = before.is_low();
             store::archive(tx, id, now_ms).await?;
             let after = store::find(tx, id).await?.ok_or_else(|| not_found(id))?;
-            low_stock::note(tx, &after, was_low, *alert, now_ms).await?;
+            low_stock::note(tx, &after, was_low, alert, now_ms).await?;
             Ok(after)
         })
     });

@@ -18,7 +18,7 @@ pub async fn create_product(deps: &Deps, key: RequestKey, new: NewProduct) -> Re
     let sku = new.sku.as_str().to_owned();
     let now_ms = deps.context.now_ms();
     let product = Product::create(ProductId(deps.context.new_id().into_bytes()), new, now_ms);
-    let alert = deps.context.new_id();
+    let alert = low_stock::NewAlert::new(deps);
     let made = write(deps, "create_product", (key, product, alert), move |tx, (key, product, alert)| {
         Box::pin(async move {
             if let Some(known) = begin(tx, key, &shown(product.id).to_string(), now_ms).await? {
@@ -26,7 +26,10 @@ pub async fn create_product(deps: &Deps, key: RequestKey, new: NewProduct) -> Re
                 return Ok(store::find(tx, id).await?.ok_or_else(|| not_found(id))?);
             }
             store::insert(tx, product).await?;
-            low_stock::note(tx, product, false, *alert, now_ms).await?;
+            // Without a threshold nobody asked to be told of fewer units than there ever were.
+            if product.low_stock_threshold > 0 {
+                low_stock::note(tx, product, false, alert, now_ms).await?;
+            }
             Ok(product.clone())
         })
     })

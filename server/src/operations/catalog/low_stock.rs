@@ -4,15 +4,29 @@ use super::shown;
 use crate::domain::catalog::Product;
 use crate::domain::fleet::LOW_STOCK;
 use crate::domain::ids::AlertId;
+use crate::operations::Deps;
+use crate::operations::deps::trace_id;
 use crate::store::{StoreError, Tx, alerts};
 use uuid::Uuid;
+
+/// What an alert needs that is asked before the write begins.
+pub(super) struct NewAlert {
+    id: Uuid,
+    trace_id: String,
+}
+
+impl NewAlert {
+    pub(super) fn new(deps: &Deps) -> Self {
+        Self { id: deps.context.new_id(), trace_id: trace_id() }
+    }
+}
 
 /// Raises or ends the alert when a product has crossed its threshold. `was_low`: before the change.
 pub(super) async fn note(
     tx: &mut Tx,
     product: &Product,
     was_low: bool,
-    alert: Uuid,
+    alert: &NewAlert,
     now_ms: i64,
 ) -> Result<(), StoreError> {
     let key = shown(product.id).to_string();
@@ -23,13 +37,14 @@ pub(super) async fn note(
                 product.name, product.sku, product.stock, product.low_stock_threshold
             );
             let raise = alerts::Raise {
-                id: AlertId(alert),
+                id: AlertId(alert.id),
                 machine: alerts::NO_MACHINE,
                 kind: LOW_STOCK,
                 key: &key,
                 detail: &detail,
                 product: Some(product.id),
                 at_ms: now_ms,
+                trace_id: &alert.trace_id,
             };
             alerts::raise(tx, &raise).await
         }

@@ -23,7 +23,7 @@ pub async fn update_product(
 ) -> Result<Product, ApiError> {
     let sku = change.sku.as_ref().map(|sku| sku.as_str().to_owned()).unwrap_or_default();
     let now_ms = deps.context.now_ms();
-    let input = (key, etag.to_owned(), change, deps.context.new_id());
+    let input = (key, etag.to_owned(), change, low_stock::NewAlert::new(deps));
     let changed = write(deps, "update_product", input, move |tx, (key, etag, change, alert)| {
         Box::pin(async move {
             let repeated = begin(tx, key, &shown(id).to_string(), now_ms).await?.is_some();
@@ -46,7 +46,7 @@ pub async fn update_product(
             let was_low = before.is_low();
             let after = before.changed(change.clone(), now_ms);
             store::update(tx, &after).await?;
-            low_stock::note(tx, &after, was_low, *alert, now_ms).await?;
+            low_stock::note(tx, &after, was_low, alert, now_ms).await?;
             Ok(after)
         })
     })

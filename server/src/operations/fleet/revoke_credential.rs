@@ -6,7 +6,7 @@ use crate::domain::fleet::{Credential, REVOKED_UNSENT, Revocation, RevokeRefusal
 use crate::domain::ids::{AlertId, CredentialId};
 use crate::error::{ApiError, Reason};
 use crate::operations::Deps;
-use crate::operations::deps::{Failure, write};
+use crate::operations::deps::{Failure, trace_id, write};
 use crate::store::fleet::credentials;
 use crate::store::{Tx, alerts};
 
@@ -20,8 +20,9 @@ pub async fn revoke_credential(
     how: Revocation,
 ) -> Result<(Credential, u64), ApiError> {
     let (now_ms, alert) = (deps.context.now_ms(), AlertId(deps.context.new_id()));
-    let revoked =
-        write(deps, "revoke_credential", (), move |tx, ()| Box::pin(end(tx, id, how, alert, now_ms)));
+    let revoked = write(deps, "revoke_credential", trace_id(), move |tx, trace| {
+        Box::pin(end(tx, id, how, (alert, trace), now_ms))
+    });
     Ok(revoked.await?)
 }
 
@@ -29,7 +30,7 @@ async fn end(
     tx: &mut Tx,
     id: CredentialId,
     how: Revocation,
-    alert: AlertId,
+    (alert, trace_id): (AlertId, &str),
     now_ms: i64,
 ) -> Result<(Credential, u64), Failure> {
     let not_found = || {
@@ -66,6 +67,7 @@ async fn end(
             detail: &detail,
             product: None,
             at_ms: now_ms,
+            trace_id,
         };
         alerts::raise(tx, &raise).await?;
     }

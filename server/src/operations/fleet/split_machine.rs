@@ -12,22 +12,24 @@ use crate::domain::fleet::{ClaimToken, DesiredCause, Machine, MachineKind, REENR
 use crate::domain::ids::{CredentialId, MachineId};
 use crate::domain::request::RequestKey;
 use crate::domain::sync::{
-    BranchKey, BranchReason, BranchState, CredentialState, EpochRow, EpochStatus, GENESIS, MachineStanding,
-    MachineView, RecordIn, Settings, SyncCall, Writes, fold,
+    AlertKind, BranchKey, BranchReason, BranchState, CredentialState, EpochRow, EpochStatus, GENESIS,
+    MachineStanding, MachineView, RecordIn, Settings, SyncCall, Writes, fold,
 };
 use crate::domain::text::Text;
 use crate::error::{ApiError, Reason};
 use crate::operations::Deps;
-use crate::operations::deps::{ContextIds, Failure, write};
+use crate::operations::deps::{ContextIds, Failure, trace_id, write};
 use crate::operations::request::begin;
-use crate::store::Tx;
 use crate::store::fleet::{branches, claims, configs, judged, machines};
+use crate::store::{Tx, alerts};
 use std::collections::HashMap;
 use uuid::Uuid;
 use vend_core::id::Epoch;
 use vend_core::record::EpochReason;
 use vend_core::time::Stamp;
 
+/// Who ends what a split ends.
+const BY: &str = "split";
 /// Records folded at a time; a Sync brings as many at most.
 const RECORDS_PER_STEP: i64 = 512;
 
@@ -51,6 +53,7 @@ pub async fn split_machine(
         by_key: deps.key.clone(),
         context: deps.context.clone(),
         now_ms: deps.context.now_ms(),
+        trace_id: trace_id(),
     };
     let split = write(deps, "split_machine", (key, plan), |tx, (key, plan)| Box::pin(split(tx, key, plan)));
     Ok(split.await?)
@@ -65,6 +68,7 @@ struct Plan {
     by_key: SecretKey,
     context: Context,
     now_ms: i64,
+    trace_id: String,
 }
 
 fn not_cloned(machine: MachineId, text: &str) -> Failure {
@@ -100,6 +104,8 @@ async fn split(tx: &mut Tx, key: &RequestKey, plan: &Plan) -> Result<Split, Fail
     let stays_cloned = rivals.len() > 1;
     if !stays_cloned {
         old.machine.standing = MachineStanding::Active;
+        let kind = AlertKind::MachineCloned.as_str();
+        alerts::end_all(tx, plan.old, kind, BY, plan.now_ms).await?;
     }
     old.machine_dirty = true;
     save(tx, plan, old, Writes::default()).await?;
@@ -145,7 +151,7 @@ async fn make_machine(
         serial: String::new(),
         name: String::new(),
         group: String::new(),
-        created_by: "split".to_owned(),
+        created_by: BY.to_owned(),
         created_at_ms: plan.now_ms,
         expires_at_ms: plan.now_ms.saturating_add(REENROLL_TTL_MS),
         used_at_ms: 0,
@@ -257,7 +263,7 @@ async fn count_held(tx: &mut Tx, plan: &Plan, machine: MachineId, epoch: Epoch) 
             .ok_or_else(|| ApiError::internal("a branch that was just folded is missing"))?;
         done.branch.state = BranchState::Adopted;
         done.ended_at_ms = plan.now_ms;
-        done.ended_by = "split".to_owned();
+        done.ended_by = BY.to_owned();
         done.applied_records = done.records();
         branches::end(tx, &done).await?;
     }
@@ -284,7 +290,7 @@ async fn fold_branch(
             accepted_through: after,
             previous_hash,
             received_at_ms,
-            ..quiet_call(machine, key.epoch)
+            ..quiet_call(plan, machine, key.epoch)
         };
         (after, previous_hash) = (last.seq, last.hash);
         let records: Vec<RecordIn> = batch
@@ -335,7 +341,7 @@ async fn already_counted(
 }
 
 /// A call that brings nothing but what is set on top of it.
-fn quiet_call(machine: MachineId, epoch: Epoch) -> SyncCall {
+fn quiet_call(plan: &Plan, machine: MachineId, epoch: Epoch) -> SyncCall {
     SyncCall {
         machine,
         credential: CredentialId(Uuid::nil()),
@@ -356,7 +362,7 @@ fn quiet_call(machine: MachineId, epoch: Epoch) -> SyncCall {
         commands_done_through: 0,
         firmware: String::new(),
         received_at_ms: 0,
-        trace_id: String::new(),
+        trace_id: plan.trace_id.clone(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading epochs and gaps.
 
-use crate::domain::fleet::{Gap, GapKind};
+use crate::domain::fleet::Gap;
 use crate::domain::ids::MachineId;
 use crate::domain::page::PageRequest;
 use crate::domain::sync::{EpochRow, GapReason};
@@ -89,7 +89,7 @@ fn gap(row: &Row) -> Result<Gap, StoreError> {
 pub async fn gaps(
     session: &mut Session,
     machine: Option<MachineId>,
-    kind: Option<GapKind>,
+    reason: Option<GapReason>,
     page: &PageRequest<Uuid>,
 ) -> Result<Vec<Gap>, StoreError> {
     let after = page.after.unwrap_or(Uuid::nil());
@@ -101,16 +101,9 @@ pub async fn gaps(
         args.push((&machine.0).into());
         let _ = write!(sql, " AND machine_id = ${}", args.len());
     }
-    // As `Gap::kind` tells them apart.
-    let (reason, past) = match kind {
-        None => (None, ""),
-        Some(GapKind::NotHeld) => (Some(GapReason::NotHeld), " AND first_seq > 1"),
-        Some(GapKind::PastUnknown) => (Some(GapReason::NotHeld), " AND first_seq = 1"),
-        Some(GapKind::TailLost) => (Some(GapReason::Damaged), ""),
-    };
     if let Some(reason) = reason {
         args.push(reason.code().into());
-        let _ = write!(sql, " AND reason = ${}{past}", args.len());
+        let _ = write!(sql, " AND reason = ${}", args.len());
     }
     sql.push_str(" ORDER BY gap_id LIMIT $2");
     session.all(AssertSqlSafe(sql), &args).await?.iter().map(gap).collect()

@@ -152,6 +152,19 @@ pub async fn update_end(tx: &mut Tx, c: &Credential) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Notes that these credentials were used, at most 500 of them.
+pub async fn note_used(tx: &mut Tx, ids: &[Uuid], now_ms: i64) -> Result<(), StoreError> {
+    let places: Vec<String> = (2..=ids.len() + 1).map(|n| format!("${n}")).collect();
+    let sql = format!(
+        "UPDATE credentials SET last_used_ms = $1 WHERE last_used_ms < $1 AND credential_id IN ({})",
+        places.join(", ")
+    );
+    let mut args: Vec<Arg<'_>> = vec![now_ms.into()];
+    args.extend(ids.iter().map(Arg::from));
+    tx.execute(AssertSqlSafe(sql), &args).await?;
+    Ok(())
+}
+
 /// How far an epoch was received, main chain and quarantine alike.
 pub async fn received_through(
     session: &mut Session,

@@ -1,7 +1,8 @@
 //! The rows of machines and their tags, joined with what is known of the device.
 
 use crate::domain::fleet::{
-    DeviceStatus, Group, Machine, MachineDetail, MachineFilter, MachineKind, Progress, StatusFilter,
+    CredentialState, DeviceStatus, Group, Machine, MachineDetail, MachineFilter, MachineKind, Progress,
+    StatusFilter,
 };
 use crate::domain::ids::MachineId;
 use crate::domain::page::PageRequest;
@@ -18,7 +19,9 @@ const SELECT: &str = "SELECT m.machine_id, m.kind, m.name, m.location, m.group_n
      s.last_contact_ms, s.firmware, s.standing, s.current_epoch, s.spoke_epoch, s.spoke_last_seq, \
      e.accepted_through, e.durable_through, \
      s.desired_number, s.desired_config, s.applied_number, s.applied_config, s.rejected_number, \
-     r.refusals, a.cause, a.assigned_at_ms \
+     r.refusals, a.cause, a.assigned_at_ms, \
+     (SELECT MIN(c.state) FROM credentials c WHERE c.machine_id = m.machine_id), \
+     (SELECT MAX(c.drain_until_ms) FROM credentials c WHERE c.machine_id = m.machine_id AND c.state = 2) \
      FROM machines m \
      JOIN machine_sync s ON s.machine_id = m.machine_id \
      LEFT JOIN epochs e ON e.machine_id = s.machine_id AND e.epoch = s.current_epoch \
@@ -79,6 +82,13 @@ fn detail(row: &Row) -> Result<MachineDetail, StoreError> {
         refusals: c.opt_text()?.unwrap_or_default().to_owned(),
         desired_cause: c.opt_int()?.unwrap_or(0),
         desired_at_ms: c.opt_int()?.unwrap_or(0),
+        credential: match c.opt_int()? {
+            None => None,
+            Some(state) => Some(
+                CredentialState::from_number(state).ok_or_else(|| c.damaged("not a credential's state"))?,
+            ),
+        },
+        drain_until_ms: c.opt_int()?.unwrap_or(0),
     };
     let device = (machine.kind == MachineKind::Real).then_some(device);
     Ok(MachineDetail { machine, device })

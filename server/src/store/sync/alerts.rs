@@ -10,8 +10,9 @@ use std::collections::HashMap;
 
 /// What an open alert says and from which record stays; only its count and its last time move.
 static RAISE: Bulk = Bulk::new(
-    "INSERT INTO alerts (machine_id, alert_id, kind, alert_key, detail, epoch, seq, occurrences, created_at_ms, last_at_ms)",
-    &[Bytes, Bytes, Text, Text, Text, Bytes, Int, Int, Int, Int],
+    "INSERT INTO alerts (machine_id, alert_id, kind, alert_key, detail, epoch, seq, occurrences, created_at_ms, \
+     last_at_ms, trace_id)",
+    &[Bytes, Bytes, Text, Text, Text, Bytes, Int, Int, Int, Int, Text],
     "ON CONFLICT (machine_id, kind, alert_key) WHERE resolved_at_ms = 0 DO UPDATE SET \
      occurrences = alerts.occurrences + excluded.occurrences, last_at_ms = excluded.last_at_ms",
 );
@@ -63,6 +64,7 @@ pub(super) async fn write(tx: &mut Tx, writes: &Writes, now_ms: i64) -> Result<(
             (*occurrences).into(),
             first.at_ms.into(),
             (*last_at_ms).into(),
+            (&first.trace_id).into(),
         ]);
     }
     rows.write(tx).await?;

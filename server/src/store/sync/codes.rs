@@ -46,7 +46,7 @@ codes! {
     BranchReason { Fork = 1, Cloned = 2, Revoked = 3 }
     BranchState { Held = 1, Adopted = 2, Discarded = 3 }
     Disposition { Applied = 1, DeadLetter = 2, Quarantined = 3 }
-    GapReason { NotHeld = 1, Damaged = 2 }
+    GapReason { NotHeld = 1, Damaged = 2, PastUnknown = 3 }
     AssignmentCause { Publish = 1, Reissue = 6 }
 }
 

@@ -2,10 +2,10 @@
 
 use super::codes::{Coded, verdict_reason};
 use super::totals;
-use crate::domain::ids::MachineId;
+use crate::domain::ids::{CredentialId, MachineId};
 use crate::domain::sync::{
     Branch, BranchKey, BranchReason, BranchState, Disposition, EpochRow, EpochStatus, LastContact, Ledger,
-    MachineRow, MachineStanding, SlotRow, Verdict,
+    MachineRow, MachineStanding, SlotRow, Sold, Verdict,
 };
 use crate::store::{Columns, StoreError};
 use vend_core::id::{BootId, ConfigId, Epoch, ProductId};
@@ -43,7 +43,8 @@ macro_rules! verdict_columns {
 
 macro_rules! branch_columns {
     () => {
-        "epoch, first_hash, first_seq, root_hash, last_seq, last_hash, reason, state, opened_at_ms"
+        "epoch, first_hash, first_seq, root_hash, last_seq, last_hash, reason, state, opened_at_ms, credential_id, vends, vends_minor, \
+         currency"
     };
 }
 
@@ -89,9 +90,7 @@ pub(in crate::store) fn epoch(columns: &mut Columns<'_>) -> Result<EpochRow, Sto
         opening: totals::read(columns)?,
         expected: {
             let totals = totals::read(columns)?;
-            let code = columns.text()?;
-            let currency = Currency::parse(code)
-                .ok_or_else(|| columns.damaged(format_args!("{code} is no currency code")))?;
+            let currency = currency(columns)?;
             totals.map(|totals| Ledger { currency, totals })
         },
         diverged_seq: columns.number()?,
@@ -143,5 +142,12 @@ pub(in crate::store) fn branch(columns: &mut Columns<'_>) -> Result<Branch, Stor
         reason: BranchReason::read(columns)?,
         state: BranchState::read(columns)?,
         opened_at_ms: columns.int()?,
+        credential: CredentialId(columns.uuid()?),
+        sold: Sold { vends: columns.number()?, minor: columns.int()?, currency: currency(columns)? },
     })
+}
+
+fn currency(columns: &mut Columns<'_>) -> Result<Currency, StoreError> {
+    let code = columns.text()?;
+    Currency::parse(code).ok_or_else(|| columns.damaged(format_args!("{code} is no currency code")))
 }

@@ -64,15 +64,16 @@ pub(super) static SLOTS: Bulk = Bulk::new(
 /// What an operator did with a branch stays as it is.
 pub(super) static BRANCHES: Bulk = Bulk::new(
     "INSERT INTO branches (machine_id, epoch, first_hash, branch_id, first_seq, root_hash, last_seq, last_hash, reason, \
-     state, opened_at_ms, updated_at_ms)",
-    &[Bytes, Bytes, Bytes, Bytes, Int, Bytes, Int, Bytes, Int, Int, Int, Int],
+     state, opened_at_ms, updated_at_ms, credential_id, vends, vends_minor, currency)",
+    &[Bytes, Bytes, Bytes, Bytes, Int, Bytes, Int, Bytes, Int, Int, Int, Int, Bytes, Int, Int, Text],
     "ON CONFLICT (machine_id, epoch, first_hash) DO UPDATE SET last_seq = excluded.last_seq, \
-     last_hash = excluded.last_hash, updated_at_ms = excluded.updated_at_ms",
+     last_hash = excluded.last_hash, updated_at_ms = excluded.updated_at_ms, vends = excluded.vends, \
+     vends_minor = excluded.vends_minor, currency = excluded.currency",
 );
 
 pub(super) static DEAD_LETTERS: Bulk = Bulk::new(
-    "INSERT INTO dead_letters (machine_id, epoch, seq, dead_letter_id, reason, detail, created_at_ms)",
-    &[Bytes, Bytes, Int, Bytes, Text, Text, Int],
+    "INSERT INTO dead_letters (machine_id, epoch, seq, dead_letter_id, reason, detail, created_at_ms, trace_id)",
+    &[Bytes, Bytes, Int, Bytes, Text, Text, Int, Text],
     "",
 );
 

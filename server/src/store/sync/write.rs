@@ -235,6 +235,10 @@ async fn write_branches(tx: &mut Tx, views: &HashMap<MachineId, MachineView>) ->
             branch.state.code().into(),
             branch.opened_at_ms.into(),
             (*updated_at_ms).max(branch.opened_at_ms).into(),
+            (&branch.credential.0).into(),
+            int(branch.sold.vends)?.into(),
+            branch.sold.minor.into(),
+            branch.sold.currency.as_str().into(),
         ]);
     }
     rows.write(tx).await?;
@@ -255,6 +259,7 @@ async fn write_set_aside(tx: &mut Tx, writes: &Writes) -> Result<(), StoreError>
             letter.reason.as_str().into(),
             (&letter.detail).into(),
             letter.at_ms.into(),
+            (&letter.trace_id).into(),
         ]);
     }
     rows.write(tx).await?;

@@ -8,13 +8,14 @@ fn both_counts_stand_side_by_side() {
         reported: Some(Totals { vends: 7, cash_in_minor: 1750, ..Totals::default() }),
         counted: Some(Totals { vends: 5, cash_in_minor: 1250, ..Totals::default() }),
         missing: Some(Totals { vends: 2, cash_in_minor: 500, ..Totals::default() }),
+        currency_code: "EUR".into(),
         ..Default::default()
     };
     let text = render(&answer).unwrap();
     let words = |line: &str| line.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>();
     let lines: Vec<Vec<String>> = text.lines().map(words).collect();
     assert!(lines.contains(&words("vends 7 5 2")), "{text}");
-    assert!(lines.contains(&words("cash_in (minor units) 1750 1250 500")), "{text}");
+    assert!(lines.contains(&words("cash_in (EUR minor units) 1750 1250 500")), "{text}");
     assert!(text.contains("reported = counted + missing"));
 }
 
