@@ -29,8 +29,13 @@ const DEAD_LETTER: i64 = 2;
 struct Held {
     /// Main chains by machine and epoch, by seq.
     main: BTreeMap<(Name, Name), BTreeMap<u64, Kept>>,
-    /// Quarantined: epoch, seq, hash; with the branches each is on.
+    /// Which epoch a chain is of: its own, or, for a branch that an operator adopted and that counts under its own name, the
+    /// branch's.
+    epoch_of: BTreeMap<Name, Name>,
+    /// Quarantined and not adopted: epoch, seq, hash; with the number of branches each is on.
     apart: BTreeMap<(Name, u64, Hash), u64>,
+    /// Machines that ever had a branch.
+    branched: BTreeSet<Name>,
     /// Gaps by epoch: first and last seq.
     gaps: BTreeMap<Name, Vec<(u64, u64)>>,
     /// Records with a row among the dead letters.
@@ -110,7 +115,21 @@ async fn read(rows: &Rows) -> Held {
         let kept = Kept { kind, schema, body, hash: hash.try_into().unwrap(), disposition };
         held.main.entry((machine, epoch)).or_default().insert(number(seq), kept);
     }
-    let apart: Vec<(Name, i64, Vec<u8>)> = rows.all("SELECT epoch, seq, hash FROM quarantined_records").await;
+    let branches: Vec<(Name, Name, Name)> =
+        rows.all("SELECT machine_id, branch_id, epoch FROM branches").await;
+    for (machine, branch, epoch) in branches {
+        held.branched.insert(machine);
+        held.epoch_of.insert(branch, epoch);
+    }
+    for (_, epoch) in held.main.keys() {
+        held.epoch_of.entry(epoch.clone()).or_insert_with(|| epoch.clone());
+    }
+    let apart: Vec<(Name, i64, Vec<u8>)> = rows
+        .all(
+            "SELECT q.epoch, q.seq, q.hash FROM quarantined_records q JOIN branches b ON b.machine_id = q.machine_id \
+             AND b.epoch = q.epoch AND b.first_hash = q.first_hash WHERE b.state <> 2",
+        )
+        .await;
     for (epoch, seq, hash) in apart {
         *held.apart.entry((epoch, number(seq), hash.try_into().unwrap())).or_default() += 1;
     }
@@ -142,7 +161,10 @@ fn every_record_of_a_device_is_held_exactly_once(
     for (device, chain) in devices.iter().flat_map(|d| d.epochs.iter().map(move |c| (d, c))) {
         let epoch = chain.epoch.0.to_vec();
         let on_main = |seq: u64| {
-            held.main.iter().filter(|((_, e), _)| *e == epoch).filter_map(move |(_, m)| m.get(&seq))
+            held.main
+                .iter()
+                .filter(|((_, chain), _)| held.epoch_of[chain] == epoch)
+                .filter_map(move |(_, m)| m.get(&seq))
         };
         let in_gap = |seq: u64| {
             let gaps = held.gaps.get(&epoch).into_iter().flatten();
@@ -208,7 +230,7 @@ fn every_name_up_to_the_mark_is_a_record_or_a_gap(held: &Held, breaches: &mut Ve
 /// The bytes stored are the bytes received: each run of records hashes, one upon the other.
 fn every_chain_hashes_to_what_was_received(held: &Held, breaches: &mut Vec<String>) {
     for ((_, name), chain) in &held.main {
-        let epoch = Epoch(name.as_slice().try_into().expect("16 bytes"));
+        let epoch = Epoch(held.epoch_of[name].as_slice().try_into().expect("16 bytes"));
         let mut before: Option<(u64, Hash)> = Some((0, [0; 32]));
         for (&seq, kept) in chain {
             // Behind a gap the chain can't be linked; the device's own hashes are compared above.
@@ -288,8 +310,8 @@ fn counters_are_the_sum_of_records(held: &Held, breaches: &mut Vec<String>) {
     }
 }
 
-/// `GetMachineTotals`: counted is what this checker counts, and reported = counted + missing, field by field, as long as the
-/// machine's counters have gone on.
+/// `GetMachineTotals`: counted is what this checker counts; and reported = counted + missing, field by field, as long as the
+/// machine has had one pair of counters that has gone on: a lost journal began others, a fork is two.
 async fn the_server_says_the_same_of_its_totals(
     held: &Held,
     operator: &mut Operator,
@@ -317,7 +339,7 @@ async fn the_server_says_the_same_of_its_totals(
             breaches
                 .push(format!("machine {id}: the server counts {counted:?}, its records sum up to {sum:?}"));
         }
-        if counters_restarted(held, machine) {
+        if held.branched.contains(machine) || counters_restarted(held, machine) {
             continue;
         }
         for ((name, all), (_, some), (_, rest)) in

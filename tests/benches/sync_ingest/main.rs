@@ -97,13 +97,19 @@ fn main() {
             shape.total_syncs(),
             shape.total_records()
         );
-        let mut echoes = Vec::new();
+        let (mut echoes, mut cpu) = (Vec::new(), Vec::new());
         if records == 1 && wish.has(&PARTS, "echo") {
             for _ in 0..rounds {
                 let fleet = load::fleet(MACHINES, shape.syncs_per_machine, records);
-                echoes.push(wire::run_echo(&clients, &servers, &fleet, &shape));
+                let (calls_per_s, cpu_us) = wire::run_echo(&clients, &servers, &fleet, &shape);
+                echoes.push(calls_per_s);
+                cpu.push(cpu_us);
             }
-            println!("  bare echo               {:>10.0} calls/s", median(echoes.clone()));
+            println!(
+                "  bare echo               {:>10.0} calls/s  ({:.0} µs of processor time each)",
+                median(echoes.clone()),
+                median(cpu)
+            );
         }
         for (engine, name) in [Engine::Sqlite, Engine::Postgres].into_iter().zip(ENGINES) {
             if wish.has(&ENGINES, name) {
@@ -123,11 +129,15 @@ fn measure(
     echoes: &[f64],
 ) {
     let (mut ours, mut commits, mut raws) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut cpu, mut batches) = (Vec::new(), Vec::new());
     let mut best = None;
     for round in 0..rounds {
         let fleet = load::fleet(MACHINES, shape.syncs_per_machine, shape.records_per_sync);
         if wish.has(&PARTS, "wire") {
-            ours.push(wire::run(clients, servers, engine, &fleet, shape));
+            let measured = wire::run(clients, servers, engine, &fleet, shape);
+            ours.push(measured.records_per_s);
+            cpu.push(measured.cpu_us_per_sync);
+            batches.push(measured.syncs_per_commit);
         }
         if wish.has(&PARTS, "committer") {
             commits.push(servers.block_on(committer::run(engine, &fleet, shape)));
@@ -172,6 +182,11 @@ fn measure(
             println!("      of the bare echo    {:>10.2}", value / per_sync / echo);
             report = report.number("echo_calls_per_s", echo).number("ours_of_echo", value / per_sync / echo);
         }
+    }
+    if !cpu.is_empty() {
+        let (cpu, batch) = (median(cpu), median(batches));
+        println!("      {cpu:.0} µs of processor time per Sync in this process, {batch:.0} Syncs per commit");
+        report = report.number("cpu_us_per_sync", cpu).number("syncs_per_commit", batch);
     }
     report.print();
 }

@@ -1,6 +1,7 @@
 //! The whole path: real clients over TLS, real credentials, every check, the server as `vendfleet serve` builds it; and
 //! beside it a bare tonic server that echoes the same messages over the same TLS.
 
+use crate::common::cpu_seconds;
 use crate::load::Machine;
 use crate::stage::{self, Home};
 use crate::{Shape, committer, rate};
@@ -11,6 +12,8 @@ use server::config::Config;
 use server::context::Context;
 use server::store::{Engine, Target};
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -93,7 +96,7 @@ fn prepare(fleet: &[Machine]) -> Vec<Prepared> {
         .collect()
 }
 
-async fn connect(address: std::net::SocketAddr, ca_pem: &str) -> Vec<Channel> {
+async fn connect(address: SocketAddr, ca_pem: &str) -> Vec<Channel> {
     let mut channels = Vec::new();
     for _ in 0..CONNECTIONS {
         let tls =
@@ -131,8 +134,23 @@ async fn drive(
     began.elapsed()
 }
 
+/// What one run through the server gives.
+pub struct Measured {
+    pub records_per_s: f64,
+    /// Processor time of this process per Sync, µs: server, load generator and, embedded, the database.
+    pub cpu_us_per_sync: f64,
+    /// Syncs in one commit, on average.
+    pub syncs_per_commit: f64,
+}
+
 /// Records per second through the server.
-pub fn run(clients: &Runtime, servers: &Runtime, engine: Engine, fleet: &[Machine], shape: &Shape) -> f64 {
+pub fn run(
+    clients: &Runtime,
+    servers: &Runtime,
+    engine: Engine,
+    fleet: &[Machine],
+    shape: &Shape,
+) -> Measured {
     let home = servers.block_on(Home::fresh(engine));
     let data = tempfile::Builder::new().prefix("vendfleet-bench-").tempdir().unwrap();
     let mut config = Config::default();
@@ -156,6 +174,7 @@ pub fn run(clients: &Runtime, servers: &Runtime, engine: Engine, fleet: &[Machin
     let before = servers.block_on(stage::count_records(&store));
     let ca = fs::read_to_string(running.ca_file.as_ref().unwrap()).unwrap();
     let prepared = prepare(fleet);
+    let cpu = cpu_seconds();
     let took = clients.block_on(async {
         let channels = connect(running.grpc_address, &ca).await;
         drive(&channels, SYNC, prepared, |answer, through| {
@@ -164,13 +183,34 @@ pub fn run(clients: &Runtime, servers: &Runtime, engine: Engine, fleet: &[Machin
         })
         .await
     });
+    let cpu = cpu_seconds() - cpu;
+    let (commits, calls) = commits(running.http_address);
     let after = servers.block_on(stage::count_records(&store));
     assert_eq!(after - before, i64::try_from(shape.total_records()).unwrap());
     servers.block_on(async {
         store.close().await;
         running.stop().await;
     });
-    rate(shape.total_records(), took)
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let syncs = shape.total_syncs() as f64;
+    Measured {
+        records_per_s: rate(shape.total_records(), took),
+        cpu_us_per_sync: cpu / syncs * 1e6,
+        syncs_per_commit: calls / commits,
+    }
+}
+
+/// How many commits of Syncs the server counted, and how many calls were in them.
+fn commits(address: SocketAddr) -> (f64, f64) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let value = |name: &str| {
+        let line = text.lines().find(|line| line.contains(name) && !line.starts_with('#')).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    (value("commit_batch_requests_count"), value("commit_batch_requests_sum"))
 }
 
 fn secret_key(data: &Path) -> SecretKey {
@@ -180,12 +220,13 @@ fn secret_key(data: &Path) -> SecretKey {
     SecretKey::new(bytes)
 }
 
-/// Calls per second through a bare tonic server that decodes each message and sends it back.
-pub fn run_echo(clients: &Runtime, servers: &Runtime, fleet: &[Machine], shape: &Shape) -> f64 {
+/// Calls per second through a bare tonic server that decodes each message and sends it back, and µs of processor time each.
+pub fn run_echo(clients: &Runtime, servers: &Runtime, fleet: &[Machine], shape: &Shape) -> (f64, f64) {
     let prepared = prepare(fleet);
     let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let (address, stop) = servers.block_on(crate::echo::start(&certified));
     let ca = certified.cert.pem();
+    let cpu = cpu_seconds();
     let took = clients.block_on(async {
         let channels = connect(address, &ca).await;
         drive(&channels, ECHO, prepared, |answer, through| {
@@ -193,6 +234,9 @@ pub fn run_echo(clients: &Runtime, servers: &Runtime, fleet: &[Machine], shape: 
         })
         .await
     });
+    let cpu = cpu_seconds() - cpu;
     drop(stop);
-    rate(shape.total_syncs(), took)
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let syncs = shape.total_syncs() as f64;
+    (rate(shape.total_syncs(), took), cpu / syncs * 1e6)
 }

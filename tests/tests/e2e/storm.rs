@@ -5,10 +5,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use fleet_client::{agent::plan::Limits, simulate::Blueprint, simulate::Bought};
+use fleet_client::{
+    agent::plan::Limits,
+    hardware::sim::Behaviour,
+    simulate::{Blueprint, Bought},
+};
 use tokio::task::JoinSet;
 use vendfleet_proto::v1::AlertType;
 use vendfleet_tests::{
@@ -30,9 +34,10 @@ pub(crate) async fn a_server_killed_again_and_again_loses_and_doubles_nothing(en
     let (open, sold) = (Arc::new(AtomicBool::new(true)), Arc::new(std::sync::atomic::AtomicU64::new(0)));
     for n in 0..MACHINES {
         let name = format!("m{n}");
-        // They sync by themselves, soon after a sale.
+        // They sync by themselves, soon after a sale; a turn of a motor takes its time, so the server gets some too.
+        let behaviour = Behaviour { motor_ms: 15, ..Behaviour::default() };
         let limits = Limits { settle_ms: 20, shortest_wait_ms: 20, ..fleet.blueprint().limits };
-        let mut device = fleet.unboxed(&name, Blueprint { limits, ..fleet.blueprint() });
+        let mut device = fleet.unboxed(&name, Blueprint { limits, behaviour, ..fleet.blueprint() });
         device.enrol(&operator.claim_token(&name).await).await;
         device.power_on().await;
         device.ready_to_sell().await;
@@ -44,8 +49,6 @@ pub(crate) async fn a_server_killed_again_and_again_loses_and_doubles_nothing(en
                     units += 1;
                     sold.fetch_add(1, Ordering::Relaxed);
                 }
-                // Customers come one after the other; a fleet that only burned its own processor would starve the server.
-                tokio::time::sleep(Duration::from_millis(15)).await;
             }
             (device, units)
         });
