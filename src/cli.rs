@@ -24,6 +24,24 @@ pub(crate) enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Write a consistent copy of the embedded database to a new file; a running server goes on meanwhile. Keys and certificates
+    /// are files of the data directory: copy them too. PostgreSQL has pg_dump.
+    Backup {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// A file that does not exist yet.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Put a copy in the place of the embedded database, which is kept beside it, while no server runs. After pg_restore, with
+    /// every server stopped: without --from. Machines and streams then learn that this is another life of the data.
+    Restore {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// What `backup` wrote; only for the embedded database.
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+    },
     /// The deployment's CA and the server's development certificate.
     Certs {
         #[command(flatten)]

@@ -142,11 +142,11 @@ async fn a_claim_token_becomes_a_machine_whose_certificate_our_ca_signed() {
     let csr = rcgen::CertificateParams::default().serialize_request(&key).unwrap();
     let enroll = v1::EnrollRequest {
         claim_token,
-        device_secret: vec![7; 32].into(),
+        device_secret: vec![7; 32],
         serial: "SN-1".to_owned(),
         model: "M1".to_owned(),
         firmware: "1.0".to_owned(),
-        csr_der: csr.der().to_vec().into(),
+        csr_der: csr.der().to_vec(),
     };
     let mut machine = MachineSyncServiceClient::new(channel);
     let first = machine.enroll(enroll.clone()).await.unwrap().into_inner();

@@ -1,8 +1,10 @@
 //! One command, one file.
 
+mod backup;
 mod certs;
 mod healthcheck;
 mod migrate;
+mod restore;
 mod serve;
 mod token;
 
@@ -24,9 +26,11 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
             let named = [("server.listen", &serve.listen), ("server.http_listen", &serve.http_listen)];
             (&serve.config, named.iter().filter_map(|(key, value)| Some((*key, (*value).clone()?))).collect())
         }
-        Command::Migrate { config } | Command::Certs { config, .. } | Command::Healthcheck { config, .. } => {
-            (config, Vec::new())
-        }
+        Command::Migrate { config }
+        | Command::Backup { config, .. }
+        | Command::Restore { config, .. }
+        | Command::Certs { config, .. }
+        | Command::Healthcheck { config, .. } => (config, Vec::new()),
         Command::Token(token) => (&token.config, Vec::new()),
     };
     let config = load(args, more)?;
@@ -38,6 +42,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Demo(args) => crate::demo::run(args),
         Command::Serve(args) => serve::run(config, &args),
         Command::Migrate { .. } => migrate::run(&config),
+        Command::Backup { to, .. } => backup::run(&config, &to),
+        Command::Restore { from, .. } => restore::run(&config, from.as_deref()),
         Command::Certs { command, .. } => certs::run(&config, command),
         Command::Token(args) => token::run(&config, args),
         Command::Healthcheck { timeout_ms, .. } => healthcheck::run(&config, timeout_ms),

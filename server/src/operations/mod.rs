@@ -5,6 +5,7 @@ mod deps;
 pub mod fleet;
 mod forget_request_ids;
 mod request;
+pub mod retention;
 pub mod sync;
 pub mod watch;
 

@@ -1,10 +1,12 @@
 //! The composition root: builds everything from the config, serves it, and brings it down in order.
 
+mod backup;
 mod connections;
 mod cors;
 mod sample;
 mod services;
 
+pub use backup::{Restored, backup, restore};
 pub use services::{MAX_BATCH_RECORDS, POSTGRES_LANES, migrate, start};
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};

@@ -37,6 +37,7 @@ use crate::{
     metrics::{KindLabels, Metrics},
     operations::{
         Deps, Settings, SignCertificate, SignedCertificate,
+        retention::{Retention, keep_sweeping},
         sync::{Committer, CommitterSettings, SyncOperation},
         watch::Hints,
     },
@@ -61,6 +62,8 @@ const SERVING: [&str; 3] = [
     fleet_service_server::SERVICE_NAME,
     machine_sync_service_server::SERVICE_NAME,
 ];
+/// A day, ms.
+const DAY_MS: i64 = 86_400_000;
 /// Random bytes in the name of a replica that was given none.
 const REPLICA_BYTES: usize = 4;
 
@@ -96,6 +99,16 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
     if tools.config.server.sample_data && tools.config.is_embedded() {
         sample::make(&deps).await.map_err(|cause| ServeError::Services(format!("sample data: {cause}")))?;
     }
+    let retention = &tools.config.retention;
+    tools.workers.spawn(keep_sweeping(
+        deps.clone(),
+        Retention {
+            keep_ms: i64::from(retention.keep_days).saturating_mul(DAY_MS),
+            batch_rows: retention.batch_rows,
+        },
+        Duration::from_millis(retention.interval_ms),
+        tools.drain.clone(),
+    ));
     let catalog = CatalogServiceServer::new(CatalogGrpc::new(deps.clone()));
     let mut routes = Routes::builder();
     routes.add_service(catalog.max_decoding_message_size(limits.message_bytes));
@@ -181,27 +194,39 @@ pub async fn migrate(config: &Config, context: Context) -> Result<i64, ServeErro
     Ok(version)
 }
 
+pub(super) fn target(config: &DatabaseConfig, data_dir: &DataDir) -> Result<Target, ServeError> {
+    match config.url.as_str() {
+        "" => Ok(Target::Sqlite(data_dir.path(DATABASE_FILE))),
+        url => Target::parse(url).map_err(|cause| ServeError::Config { key: "database.url", cause }),
+    }
+}
+
 async fn open(config: &DatabaseConfig, data_dir: &DataDir, context: Context) -> Result<Store, ServeError> {
-    let target = match config.url.as_str() {
-        "" => Target::Sqlite(data_dir.path(DATABASE_FILE)),
-        url => Target::parse(url).map_err(|cause| ServeError::Config { key: "database.url", cause })?,
-    };
+    let store = connect(config, data_dir, context).await?;
+    store.migrate().await.map_err(database)?;
+    Ok(store)
+}
+
+/// Opens the database and leaves its schema as it is.
+pub(super) async fn connect(
+    config: &DatabaseConfig,
+    data_dir: &DataDir,
+    context: Context,
+) -> Result<Store, ServeError> {
     let options = StoreOptions {
-        target,
+        target: target(config, data_dir)?,
         connections: config.connections,
         acquire_timeout: Duration::from_millis(config.acquire_timeout_ms),
         statement_timeout: Duration::from_millis(config.statement_timeout_ms),
         lock_timeout: Duration::from_millis(config.lock_timeout_ms),
         retries: config.retries,
     };
-    let store = Store::open(&options, context).await.map_err(database)?;
-    store.migrate().await.map_err(database)?;
-    Ok(store)
+    Store::open(&options, context).await.map_err(database)
 }
 
 /// The database's own words are for whoever starts the server; remote callers never see them.
 #[expect(clippy::needless_pass_by_value, reason = "a map_err function")]
-fn database(error: StoreError) -> ServeError {
+pub(super) fn database(error: StoreError) -> ServeError {
     let mut text = format!("database: {error}");
     let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
     while let Some(under) = cause {

@@ -6,6 +6,22 @@ use super::{Store, StoreError};
 use std::path::Path;
 
 impl Store {
+    /// Whether this is a sound SQLite database of this project, whatever its version; for a copy that is to be served. On
+    /// PostgreSQL nothing is looked at.
+    pub async fn verify(&self) -> Result<(), StoreError> {
+        let Pools::Sqlite { readers, .. } = &self.pools else { return Ok(()) };
+        let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(readers).await?;
+        if found != "ok" {
+            return Err(StoreError::Unsuitable(format!("the database is damaged: {found}")));
+        }
+        let ours = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name IN ('_sqlx_migrations', 'server_meta')";
+        let tables: i64 = sqlx::query_scalar(ours).fetch_one(readers).await?;
+        if tables != 2 {
+            return Err(StoreError::Unsuitable("the file is not a copy of a vendfleet database".to_owned()));
+        }
+        Ok(())
+    }
+
     /// Writes a consistent copy of a running SQLite database to a file that does not exist yet, and syncs it to disk.
     /// Writers go on meanwhile. On PostgreSQL: [`StoreError::Unsuitable`].
     pub async fn copy_to(&self, path: &Path) -> Result<(), StoreError> {

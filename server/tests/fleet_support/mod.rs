@@ -60,7 +60,7 @@ pub struct Stage {
     pub clock: ManualClock,
     pub catalog: CatalogGrpc,
     pub fleet: FleetGrpc,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     _database: Option<postgres::TestDatabase>,
 }
 
@@ -92,7 +92,12 @@ impl Stage {
             settings: server::operations::Settings::default(),
         };
         let (catalog, fleet) = (CatalogGrpc::new(deps.clone()), FleetGrpc::new(deps.clone()));
-        Self { deps, clock, catalog, fleet, _folder: folder, _database: database }
+        Self { deps, clock, catalog, fleet, folder, _database: database }
+    }
+
+    /// What names this database in a server's config, when it is the embedded engine's.
+    pub fn sqlite_url(&self) -> String {
+        format!("sqlite:{}", self.folder.path().join("store.db").display())
     }
 
     pub async fn product(&self, sku: &str, stock: i64) -> v1::Product {
