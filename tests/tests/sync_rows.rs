@@ -61,6 +61,7 @@ rows! {
         rubbish_in_a_sync_names_field_and_rule_and_stores_nothing,
         rubbish_in_an_enroll_names_field_and_rule_and_uses_no_token_up;
     exactly_once:
+        a_lost_a_doubled_and_a_changed_record_are_each_seen_by_the_checker,
         a_lost_reply_is_not_a_second_sale,
         a_repeated_batch_and_an_overlapping_one_get_their_answer_and_nothing_twice,
         a_request_that_never_arrived_is_sent_again,

@@ -67,7 +67,12 @@ impl Operator {
     /// A config with these prices, not published; its products are made where they are missing.
     pub async fn config(&self, prices: &[i64]) -> v1::MachineConfig {
         let mut catalog = self.catalog.clone();
-        let known = pages!(catalog, list_products, v1::ListProductsRequest::default(), products);
+        let known = pages!(
+            catalog,
+            list_products,
+            v1::ListProductsRequest { page_size: PAGE_SIZE, ..Default::default() },
+            products
+        );
         let (mut products, mut slots) = (Vec::new(), Vec::new());
         for (&price_minor, slot) in prices.iter().zip(1..) {
             let sku = format!("SLOT-{slot}");

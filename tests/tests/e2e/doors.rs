@@ -89,7 +89,7 @@ pub(crate) async fn a_wrong_secret_opens_nothing(engine: Engine) {
     let voice = Voice::without_secret(fleet.server.channel());
     for (header, code) in [
         (format!("Machine {}.{other}", known.credential_id), Code::Unauthenticated),
-        (format!("Machine {}.{good}", uuid::Uuid::now_v7()), Code::Unauthenticated),
+        (format!("Machine {}.{good}", uuid::Uuid::from_u128(7)), Code::Unauthenticated),
         (format!("Machine {}", known.credential_id), Code::Unauthenticated),
         (format!("Bearer {good}"), Code::Unauthenticated),
         ("Machine".to_owned(), Code::Unauthenticated),

@@ -1,7 +1,7 @@
 //! Request or reply lost, batch repeated, batches overlap, power cut anywhere.
 
 use vendfleet_tests::{
-    checker::check,
+    checker::{check, examine},
     device::{Device, voice::Voice},
     fleet::{Engine, Fleet},
     wait::{PATIENCE, until_true},
@@ -105,4 +105,32 @@ pub(crate) async fn a_power_cut_anywhere_loses_nothing_and_uses_no_number_twice(
     let checked = check(&fleet, &[device.chains().await]).await;
     assert_eq!(checked.device_records, checked.main_records);
     assert!(checked.sales >= 2, "{checked:?}");
+}
+
+pub(crate) async fn a_lost_a_doubled_and_a_changed_record_are_each_seen_by_the_checker(engine: Engine) {
+    const SPOILS: [(&str, &str); 3] = [
+        ("DELETE FROM records WHERE machine_id = $1 AND seq = 4", "on 0 main chains, 0 branches, in 0 gaps"),
+        (
+            "INSERT INTO gaps (machine_id, epoch, first_seq, last_seq, gap_id, reason, created_at_ms) \
+             SELECT machine_id, epoch, 4, 4, epoch, 1, 0 FROM epochs WHERE machine_id = $1",
+            "2 times there",
+        ),
+        (
+            "UPDATE records SET body = (SELECT r.body FROM records r WHERE r.machine_id = $1 AND r.seq = 5) \
+             WHERE machine_id = $1 AND seq = 4",
+            "is not what its hash was made of",
+        ),
+    ];
+    for (sql, breach) in SPOILS {
+        let fleet = Fleet::start(engine).await;
+        let mut device = fleet.device("corner").await;
+        device.sell(3).await;
+        device.settle().await;
+        let chains = [device.chains().await];
+        check(&fleet, &chains).await;
+        let rows = fleet.rows().await;
+        rows.execute(sql, uuid::Uuid::parse_str(&device.id()).unwrap().as_bytes()).await;
+        let (_, breaches) = examine(&rows, &mut fleet.operator(), &chains).await;
+        assert!(breaches.iter().any(|b| b.contains(breach)), "{sql}: {breaches:?}");
+    }
 }

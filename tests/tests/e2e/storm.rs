@@ -1,11 +1,8 @@
 //! A server killed again and again under a fleet that sells and syncs; a server put back from an older copy.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use fleet_client::{
@@ -53,7 +50,6 @@ pub(crate) async fn a_server_killed_again_and_again_loses_and_doubles_nothing(en
             (device, units)
         });
     }
-    let started = Instant::now();
     for _ in 0..KILLS {
         let before = sold.load(Ordering::Relaxed);
         until_true("the fleet to sell", PATIENCE, || {
@@ -74,7 +70,7 @@ pub(crate) async fn a_server_killed_again_and_again_loses_and_doubles_nothing(en
         chains.push(device.chains().await);
     }
     let checked = check(&fleet, &chains).await;
-    assert_eq!(checked.sales, units, "over {:?}", started.elapsed());
+    assert_eq!(checked.sales, units);
     assert_eq!(checked.device_records, checked.main_records, "nobody forked, nothing is apart");
     assert!(units >= u64::from(KILLS) * SALES_BETWEEN);
     for chain in &chains {
@@ -99,7 +95,7 @@ pub(crate) async fn a_server_put_back_from_an_older_copy_is_told_again() {
     fleet.server.kill();
     copy_over(&copy, &data);
     // What `restore` does: another life of the data.
-    let life = uuid::Uuid::now_v7();
+    let life = uuid::Uuid::from_u128(7);
     fleet.rows().await.execute("UPDATE server_meta SET incarnation = $1", life.as_bytes()).await;
     fleet.restart().await;
 
