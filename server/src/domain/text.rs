@@ -75,11 +75,7 @@ pub struct Within<const MIN: i64, const MAX: i64>(i64);
 impl<const MIN: i64, const MAX: i64> Within<MIN, MAX> {
     /// The number, or the rule it breaks.
     pub fn parse(number: i64) -> Result<Self, String> {
-        if (MIN..=MAX).contains(&number) {
-            Ok(Self(number))
-        } else {
-            Err(format!("must be {MIN} to {MAX}"))
-        }
+        if (MIN..=MAX).contains(&number) { Ok(Self(number)) } else { Err(format!("must be {MIN} to {MAX}")) }
     }
 
     /// The number.
