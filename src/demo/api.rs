@@ -1,13 +1,13 @@
 //! The operator's calls that the demo makes, over the public API like anybody's.
 
 use anyhow::{Context as _, Result};
+use server::context::Context;
 use std::time::Duration;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
-use uuid::Uuid;
 use vendfleet_proto::v1;
 use vendfleet_proto::v1::catalog_service_client::CatalogServiceClient;
 use vendfleet_proto::v1::fleet_service_client::FleetServiceClient;
@@ -23,6 +23,7 @@ const MAX_PAGES: usize = 50;
 pub(super) struct Operator {
     fleet: FleetServiceClient<InterceptedService<Channel, Bearer>>,
     catalog: CatalogServiceClient<InterceptedService<Channel, Bearer>>,
+    context: Context,
 }
 
 #[derive(Clone)]
@@ -55,7 +56,12 @@ impl Operator {
         Ok(Self {
             fleet: FleetServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             catalog: CatalogServiceClient::with_interceptor(channel, bearer),
+            context: Context::system(),
         })
+    }
+
+    fn request_id(&self) -> String {
+        self.context.new_id().to_string()
     }
 
     /// The products there are; made when there are too few.
@@ -63,7 +69,7 @@ impl Operator {
         let mut products = Vec::new();
         for (index, name) in names.iter().enumerate() {
             let request = v1::CreateProductRequest {
-                request_id: Uuid::now_v7().to_string(),
+                request_id: self.request_id(),
                 sku: format!("DEMO-{index:02}"),
                 name: (*name).to_owned(),
                 price: Some(v1::Money { currency_code: "EUR".to_owned(), minor_units: 150 }),
@@ -113,7 +119,7 @@ impl Operator {
             ..Default::default()
         };
         let request = v1::CreateConfigRequest {
-            request_id: Uuid::now_v7().to_string(),
+            request_id: self.request_id(),
             name: name.to_owned(),
             config: Some(config),
             ..Default::default()
@@ -121,7 +127,7 @@ impl Operator {
         let made = self.fleet.create_config(request).await.context("CreateConfig")?;
         let config_id = made.into_inner().config.map(|c| c.config_id).context("CreateConfig: no config")?;
         let assign = v1::AssignConfigRequest {
-            request_id: Uuid::now_v7().to_string(),
+            request_id: self.request_id(),
             config_id: config_id.clone(),
             group: group.to_owned(),
             ..Default::default()
@@ -132,7 +138,7 @@ impl Operator {
 
     pub(super) async fn claim_token(&mut self, name: &str, group: &str) -> Result<String> {
         let request = v1::CreateClaimTokenRequest {
-            request_id: Uuid::now_v7().to_string(),
+            request_id: self.request_id(),
             name: name.to_owned(),
             group: group.to_owned(),
             ttl_ms: 3_600_000,
@@ -144,7 +150,7 @@ impl Operator {
     /// Gives a cloned machine's epoch to a machine of its own.
     pub(super) async fn split(&mut self, machine_id: &str, epoch: &str, name: &str) -> Result<String> {
         let request = v1::SplitMachineRequest {
-            request_id: Uuid::now_v7().to_string(),
+            request_id: self.request_id(),
             machine_id: machine_id.to_owned(),
             epoch: epoch.to_owned(),
             name: name.to_owned(),
@@ -170,7 +176,7 @@ impl Operator {
         let mut adopted = 0;
         for branch in branches.into_iter().filter(|b| b.state() == v1::BranchState::Open) {
             let request = v1::AdoptBranchRequest {
-                request_id: Uuid::now_v7().to_string(),
+                request_id: self.request_id(),
                 branch_id: branch.branch_id,
                 note: "demo".to_owned(),
             };

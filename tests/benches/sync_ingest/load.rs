@@ -243,7 +243,7 @@ impl Machine {
                     kind: e.kind,
                     schema: vendfleet_wire::SCHEMA,
                     body: e.body.clone(),
-                    hash: e.hash.to_vec().into(),
+                    hash: e.hash.to_vec(),
                 })
                 .collect(),
             now: Some(v1::Stamp {

@@ -1,3 +1,4 @@
+#![allow(clippy::unwrap_used)]
 use super::{Cell, get, rows, statement};
 use crate::store::bulk::Kind;
 use sqlx::{Connection as _, SqliteConnection};
