@@ -89,6 +89,11 @@ impl Fleet {
         Operator::new(&self.server.channel_as(&self.token))
     }
 
+    /// The PostgreSQL database, where there is one.
+    pub fn database_url(&self) -> Option<&str> {
+        self.database.as_ref().map(TestDatabase::url)
+    }
+
     /// The database.
     pub async fn rows(&self) -> Rows {
         match &self.database {

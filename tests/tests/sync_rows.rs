@@ -79,11 +79,6 @@ rows! {
         one_device_ahead_of_the_server_is_healed_alone_with_an_alert,
         a_gap_that_nobody_can_fill_is_named_and_the_queue_goes_on;
     storm:
-        a_server_killed_again_and_again_loses_and_doubles_nothing;
-}
-
-/// PostgreSQL is put back with its own tools; what follows from it is the same code.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_put_back_from_an_older_copy_is_told_again() {
-    storm::a_server_put_back_from_an_older_copy_is_told_again().await;
+        a_server_killed_again_and_again_loses_and_doubles_nothing,
+        a_server_put_back_from_an_older_copy_is_told_again;
 }

@@ -10,12 +10,13 @@ use fleet_client::{
     hardware::sim::Behaviour,
     simulate::{Blueprint, Bought},
 };
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::task::JoinSet;
 use vendfleet_proto::v1::AlertType;
 use vendfleet_tests::{
     checker::check,
     device::Device,
-    fleet::{Engine, Fleet, copy_over},
+    fleet::{Engine, Fleet},
     wait::{PATIENCE, until_true},
 };
 
@@ -78,39 +79,64 @@ pub(crate) async fn a_server_killed_again_and_again_loses_and_doubles_nothing(en
     }
 }
 
-pub(crate) async fn a_server_put_back_from_an_older_copy_is_told_again() {
-    let mut fleet = Fleet::start(Engine::Sqlite).await;
+/// What `pg_dump` and `pg_restore` do, with nobody connected: the whole database into another, and back.
+async fn copy_database(url: &str, from_suffix: &str, to_suffix: &str) {
+    let (server, name) = url.rsplit_once('/').unwrap();
+    let (from, to) = (format!("{name}{from_suffix}"), format!("{name}{to_suffix}"));
+    let mut inside = PgConnection::connect(&format!("{server}/{from}")).await.unwrap();
+    for sql in [
+        format!("DROP DATABASE IF EXISTS {to} WITH (FORCE)"),
+        format!("CREATE DATABASE {to} TEMPLATE {from}"),
+    ] {
+        inside.execute(AssertSqlSafe(sql)).await.unwrap();
+    }
+    inside.close().await.unwrap();
+}
+
+async fn drop_copy(url: &str) {
+    let (_, name) = url.rsplit_once('/').unwrap();
+    let mut inside = PgConnection::connect(url).await.unwrap();
+    inside.execute(AssertSqlSafe(format!("DROP DATABASE {name}_copy WITH (FORCE)"))).await.unwrap();
+}
+
+pub(crate) async fn a_server_put_back_from_an_older_copy_is_told_again(engine: Engine) {
+    let mut fleet = Fleet::start(engine).await;
     let (mut one, mut two) = (fleet.device("one").await, fleet.device("two").await);
     one.sell(2).await;
     one.settle().await;
-    assert!(fleet.server.stop().await.success());
-    let (data, copy) = (fleet.server.data_dir(), fleet.place("backup"));
-    copy_over(&data, &copy);
-    fleet.restart().await;
+    let url = fleet.database_url().map(str::to_owned);
+    let copy = fleet.place("vendfleet.copy").display().to_string();
+    if let Some(url) = &url {
+        assert!(fleet.server.stop().await.success());
+        copy_database(url, "", "_copy").await;
+        fleet.restart().await;
+    } else {
+        fleet.server.run(&["backup", "--to", &copy]).await;
+    }
 
     for device in [&mut one, &mut two] {
         device.sell(3).await;
         device.settle().await;
     }
-    fleet.server.kill();
-    copy_over(&copy, &data);
-    // What `restore` does: another life of the data.
-    let life = uuid::Uuid::from_u128(7);
-    fleet.rows().await.execute("UPDATE server_meta SET incarnation = $1", life.as_bytes()).await;
+    let before = one.now().sync.server_incarnation;
+    assert!(fleet.server.stop().await.success());
+    if let Some(url) = &url {
+        copy_database(url, "_copy", "").await;
+        drop_copy(url).await;
+        fleet.server.run(&["restore"]).await;
+    } else {
+        fleet.server.run(&["restore", "--from", &copy]).await;
+    }
     fleet.restart().await;
 
     let mut operator = fleet.operator();
     for device in [&mut one, &mut two] {
-        let known = operator.device(&device.id()).await.durable_through;
-        assert!(known < device.now().last_seq, "the copy is older");
-        device.sync_until("the server's new life", |o| o.sync.server_incarnation == life.to_string()).await;
+        device.sync_until("the server's new life", |o| o.sync.server_incarnation != before).await;
         device.settle().await;
         device.sell(1).await;
         device.settle().await;
-        assert!(
-            operator.alerts_of(&device.id(), AlertType::DeviceAhead).await.is_empty(),
-            "a restore does this to all"
-        );
+        let alerts = operator.alerts_of(&device.id(), AlertType::DeviceAhead).await;
+        assert!(alerts.is_empty(), "a restore does this to everybody: {alerts:?}");
         assert!(operator.gaps(&device.id()).await.is_empty());
     }
     assert_eq!(check(&fleet, &[one.chains().await, two.chains().await]).await.sales, 2 + 6 + 2);
