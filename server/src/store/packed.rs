@@ -36,29 +36,47 @@ pub(super) fn statement(select: &str, columns: &[Kind]) -> String {
 
 /// The rows of a packed text.
 pub(super) fn rows(text: &str, columns: usize) -> Result<Vec<Vec<Cell>>, StoreError> {
-    text.split(';')
-        .map(|row| {
-            let mut cells = Vec::with_capacity(columns);
-            for literal in row.split(',') {
-                cells.push(cell(literal)?);
+    let mut rows = Vec::new();
+    let mut rest = text.as_bytes();
+    loop {
+        let mut cells = Vec::with_capacity(columns);
+        let ended_by = loop {
+            let (cell, after) = cell(rest).ok_or_else(broken)?;
+            cells.push(cell);
+            match after.split_first() {
+                Some((b',', after)) => rest = after,
+                ended_by => break ended_by,
             }
-            if cells.len() == columns { Ok(cells) } else { Err(broken(row)) }
-        })
-        .collect()
+        };
+        if cells.len() != columns {
+            return Err(broken());
+        }
+        rows.push(cells);
+        match ended_by {
+            None => return Ok(rows),
+            Some((b';', after)) => rest = after,
+            Some(_) => return Err(broken()),
+        }
+    }
 }
 
-fn cell(literal: &str) -> Result<Cell, StoreError> {
-    if let Some(digits) = literal.strip_prefix("X'").and_then(|rest| rest.strip_suffix('\'')) {
-        return hex::decode(digits).map(Cell::Bytes).map_err(|_| broken(literal));
+/// The literal that a text begins with, and what comes after it.
+fn cell(text: &[u8]) -> Option<(Cell, &[u8])> {
+    if let Some(digits) = text.strip_prefix(b"X'") {
+        let end = digits.iter().position(|byte| *byte == b'\'')?;
+        return Some((Cell::Bytes(hex::decode(&digits[..end]).ok()?), &digits[end + 1..]));
     }
-    if literal == "NULL" {
-        return Ok(Cell::Null);
+    let end = text.iter().position(|byte| matches!(byte, b',' | b';')).unwrap_or(text.len());
+    let (literal, after) = text.split_at(end);
+    if literal == b"NULL" {
+        return Some((Cell::Null, after));
     }
-    literal.parse().map(Cell::Int).map_err(|_| broken(literal))
+    let number = std::str::from_utf8(literal).ok()?.parse().ok()?;
+    Some((Cell::Int(number), after))
 }
 
-fn broken(what: &str) -> StoreError {
-    StoreError::corrupt(format!("{} bytes of packed rows that are no literals", what.len()))
+fn broken() -> StoreError {
+    StoreError::corrupt("packed rows are not the literals they must be")
 }
 
 /// What a cell can be read as.
