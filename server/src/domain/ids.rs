@@ -46,6 +46,11 @@ uuid_id! {
     EventId
 }
 
+uuid_id! {
+    /// An order, UUIDv7. Also the gateway's idempotency key for its payment.
+    OrderId
+}
+
 /// Makes ids; driven by the context, so that tests can repeat a run.
 pub trait Ids {
     /// A fresh UUIDv7.

@@ -5,7 +5,10 @@
 pub mod catalog;
 pub mod fleet;
 pub mod ids;
+pub mod order;
 pub mod page;
+pub mod payment;
 pub mod request;
+pub mod stock;
 pub mod sync;
 pub mod text;
