@@ -85,6 +85,9 @@ fn event(seq: u64) -> NewEvent<'static> {
         last_seq: seq,
         at_ms: START_MS,
         trace_id: "t",
+        traceparent: "",
+        subject: None,
+        customer: None,
         body: Some(b"body"),
     }
 }

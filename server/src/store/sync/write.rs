@@ -346,6 +346,9 @@ async fn write_events(tx: &mut Tx, writes: &Writes) -> Result<(), StoreError> {
             last_seq: event.last_seq,
             at_ms: event.at_ms,
             trace_id: &event.trace_id,
+            traceparent: "",
+            subject: None,
+            customer: None,
             body: None,
         })
         .collect();

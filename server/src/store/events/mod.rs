@@ -4,6 +4,10 @@
 //! commit. A reader that has seen a position has therefore seen, or can see, every lower one; a serial number drawn earlier
 //! could become visible after a higher one was read.
 
+mod body;
+
+pub use body::OrderBody;
+
 use super::bulk::{Bulk, Kind};
 use super::engine::Engine;
 use super::value::int;
@@ -14,8 +18,12 @@ use vend_core::id::Epoch;
 
 /// The shard Syncs write to.
 pub const SYNC_SHARD: i64 = 0;
+/// The shard of orders, central stock and alerts about no machine.
+pub const ORDER_SHARD: i64 = 1;
 /// `events.kind` of a range of records that a Sync brought.
 pub const KIND_RECORDS: i64 = 1;
+/// `events.kind` of what happened to an order, with the central stock it moved: [`OrderBody`].
+pub const KIND_ORDER: i64 = 2;
 
 /// An event before it has its position.
 #[derive(Clone, Copy, Debug)]
@@ -36,25 +44,37 @@ pub struct NewEvent<'a> {
     pub at_ms: i64,
     /// Trace id of the call that caused it.
     pub trace_id: &'a str,
+    /// W3C traceparent of that call; empty when it had none.
+    pub traceparent: &'a str,
+    /// What it is about besides a machine: an order, a product, an alert.
+    pub subject: Option<&'a [u8; 16]>,
+    /// Whose order it is about.
+    pub customer: Option<&'a str>,
     /// What the kind needs besides.
     pub body: Option<&'a [u8]>,
 }
 
+const COLUMNS: [Kind; 14] =
+    [Int, Int, Bytes, Int, Bytes, Bytes, Int, Int, Int, Text, Text, Bytes, Text, Bytes];
+
 static ON_SQLITE: Bulk = Bulk::new(
-    "INSERT INTO events (shard, position, event_id, kind, machine_id, epoch, first_seq, last_seq, at_ms, trace_id, body)",
-    &[Int, Int, Bytes, Int, Bytes, Bytes, Int, Int, Int, Text, Bytes],
+    "INSERT INTO events (shard, position, event_id, kind, machine_id, epoch, first_seq, last_seq, at_ms, trace_id, \
+     traceparent, subject, customer_id, body)",
+    &COLUMNS,
     "",
 );
 
 /// Takes the positions and writes the events in one round trip: the head is locked for that long and the commit.
 static ON_POSTGRES: Bulk = Bulk::new(
-    "WITH input (shard, ordinal, event_id, kind, machine_id, epoch, first_seq, last_seq, at_ms, trace_id, body) AS (",
-    &[Int, Int, Bytes, Int, Bytes, Bytes, Int, Int, Int, Text, Bytes],
+    "WITH input (shard, ordinal, event_id, kind, machine_id, epoch, first_seq, last_seq, at_ms, trace_id, \
+     traceparent, subject, customer_id, body) AS (",
+    &COLUMNS,
     "), head AS (UPDATE event_heads SET position = position + (SELECT COUNT(*) FROM input) \
        WHERE shard = (SELECT MIN(shard) FROM input) RETURNING position - (SELECT COUNT(*) FROM input) AS base) \
-     INSERT INTO events (shard, position, event_id, kind, machine_id, epoch, first_seq, last_seq, at_ms, trace_id, body) \
+     INSERT INTO events (shard, position, event_id, kind, machine_id, epoch, first_seq, last_seq, at_ms, trace_id, \
+     traceparent, subject, customer_id, body) \
      SELECT i.shard, head.base + i.ordinal, i.event_id, i.kind, i.machine_id, i.epoch, i.first_seq, i.last_seq, i.at_ms, \
-     i.trace_id, i.body FROM input i CROSS JOIN head",
+     i.trace_id, i.traceparent, i.subject, i.customer_id, i.body FROM input i CROSS JOIN head",
 );
 
 /// Writes events to a shard, in order. Must be the last statement of its transaction.
@@ -84,6 +104,9 @@ pub async fn append(tx: &mut Tx, shard: i64, events: &[NewEvent<'_>]) -> Result<
             int(event.last_seq)?.into(),
             event.at_ms.into(),
             event.trace_id.into(),
+            event.traceparent.into(),
+            event.subject.into(),
+            super::Arg::OptText(event.customer),
             super::Arg::OptBytes(event.body),
         ]);
     }
