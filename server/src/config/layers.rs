@@ -213,6 +213,7 @@ fn check_together(config: &Config) -> Result<(), ConfigError> {
     if config.limits.rate_burst < config.limits.rate_per_s.div_ceil(10) {
         return conflict("`limits.rate_burst` must be at least a tenth of `limits.rate_per_s`");
     }
+    check_payments(config)?;
     let url = &config.database.url;
     if !["", "sqlite:", "postgres://", "postgresql://"]
         .iter()
@@ -221,5 +222,38 @@ fn check_together(config: &Config) -> Result<(), ConfigError> {
         return conflict("`database.url` must start with postgres://, postgresql:// or sqlite:, or be empty");
     }
     debug_assert!(KEYS.iter().all(|key| key.path.contains('.')), "paths are section.key");
+    Ok(())
+}
+
+fn check_payments(config: &Config) -> Result<(), ConfigError> {
+    let conflict = |message: &str| Err(ConfigError::Conflict(message.to_owned()));
+    let (payments, worker) = (&config.payments, &config.worker);
+    if payments.gateway == "http"
+        && !payments.url.starts_with("https://")
+        && !payments.url.starts_with("http://")
+    {
+        return conflict(
+            "`payments.url` must start with https:// or http:// when `payments.gateway` is http",
+        );
+    }
+    if payments.simulated_delay_min_ms > payments.simulated_delay_most_ms {
+        return conflict(
+            "`payments.simulated_delay_min_ms` must not exceed `payments.simulated_delay_most_ms`",
+        );
+    }
+    if payments.backoff_first_ms > payments.backoff_most_ms {
+        return conflict("`payments.backoff_first_ms` must not exceed `payments.backoff_most_ms`");
+    }
+    if worker.query_interval_ms > worker.query_interval_most_ms {
+        return conflict("`worker.query_interval_ms` must not exceed `worker.query_interval_most_ms`");
+    }
+    // After the attempts one query may follow, and one void.
+    let calls = u64::from(payments.attempts) + 2;
+    let longest_ms = calls * payments.timeout_ms + u64::from(payments.attempts) * payments.backoff_most_ms;
+    if worker.lease_ms <= longest_ms {
+        return Err(ConfigError::Conflict(format!(
+            "`worker.lease_ms` must be longer than all attempts together, {longest_ms} ms with these `payments` settings"
+        )));
+    }
     Ok(())
 }

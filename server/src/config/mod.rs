@@ -31,6 +31,11 @@ pub struct Config {
     pub limits: LimitsConfig,
     pub sync: SyncConfig,
     pub commit: CommitConfig,
+    pub orders: OrdersConfig,
+    pub worker: WorkerConfig,
+    pub payments: PaymentsConfig,
+    pub events: EventsConfig,
+    pub nats: NatsConfig,
     pub retention: RetentionConfig,
     pub web: WebConfig,
     pub health: HealthConfig,
@@ -139,6 +144,71 @@ section! {
     CommitConfig {
         max_batch_requests: usize = 128,
         queue_requests: usize = 4_096,
+    }
+}
+
+section! {
+    /// `[orders]`: group commit of orders.
+    OrdersConfig {
+        lanes: usize = 1,
+        max_batch_commands: usize = 256,
+        queue_commands: usize = 8_192,
+    }
+}
+
+section! {
+    /// `[worker]`: who has orders paid.
+    WorkerConfig {
+        enabled: bool = true,
+        max_in_flight: usize = 256,
+        claim_batch: usize = 128,
+        lease_ms: u64 = 30_000,
+        poll_ms: u64 = 500,
+        query_interval_ms: u64 = 30_000,
+        query_interval_most_ms: u64 = 3_600_000,
+    }
+}
+
+section! {
+    /// `[payments]`: the gateway, and how hard it is tried.
+    PaymentsConfig {
+        gateway: String = "simulated".to_owned(),
+        url: String = String::new(),
+        api_key_file: String = String::new(),
+        webhook_secret_file: String = String::new(),
+        timeout_ms: u64 = 3_000,
+        attempts: u32 = 3,
+        backoff_first_ms: u64 = 200,
+        backoff_most_ms: u64 = 2_000,
+        breaker_failures: u32 = 5,
+        breaker_open_ms: u64 = 10_000,
+        simulated_success_percent: u32 = 80,
+        simulated_delay_min_ms: u64 = 50,
+        simulated_delay_most_ms: u64 = 200,
+        simulated_seed: u64 = 0,
+    }
+}
+
+section! {
+    /// `[events]`: streams of what happened.
+    EventsConfig {
+        poll_ms: u64 = 100,
+        buffer_events: usize = 1_024,
+        heartbeat_ms: u64 = 15_000,
+        slow_consumer_ms: u64 = 30_000,
+    }
+}
+
+section! {
+    /// `[nats]`: the relay of events to JetStream.
+    NatsConfig {
+        url: String = String::new(),
+        credentials_file: String = String::new(),
+        stream: String = "VENDFLEET".to_owned(),
+        subject_prefix: String = String::new(),
+        replicas: u32 = 1,
+        lease_ms: u64 = 10_000,
+        batch_events: usize = 256,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Commands about orders, what a batch of them is decided on, and what it leaves behind: all values.
 
-use super::model::{Change, DeadLetterKind, Order};
+use super::model::{Change, DeadLetterKind, Order, Status};
 use super::request::NewOrder;
 use crate::domain::ids::{AlertId, OrderId};
 use crate::domain::payment::{Trouble, Verdict};
@@ -315,7 +315,12 @@ pub enum Refusal {
         order: OrderId,
     },
     /// The order is past PENDING.
-    NotCancellable(Order),
+    NotCancellable {
+        /// The order.
+        order: OrderId,
+        /// Where it stands.
+        status: Status,
+    },
     /// There is no such work to hand back.
-    NotSetAside(Order),
+    NotSetAside(OrderId),
 }

@@ -148,8 +148,8 @@ fn cancel(view: &mut View, cancel: &Cancel, ids: &mut dyn Ids, writes: &mut Writ
     };
     match order.state.status {
         Status::Cancelled => return Answer::Cancelled { order, already: true },
-        Status::Processing | Status::Paid | Status::Failed => {
-            return Answer::Refused(Refusal::NotCancellable(order));
+        status @ (Status::Processing | Status::Paid | Status::Failed) => {
+            return Answer::Refused(Refusal::NotCancellable { order: order.id, status });
         }
         Status::Pending => {}
     }

@@ -57,7 +57,7 @@ pub(super) fn redrive(view: &mut View, redrive: &Redrive, ids: &mut dyn Ids, wri
     match redrive.kind {
         DeadLetterKind::Order if state.unsettled && state.work == Work::Query => state.work = Work::Pay,
         DeadLetterKind::Payment if state.work == Work::Refund => {}
-        _ => return Answer::Refused(Refusal::NotSetAside(order.clone())),
+        _ => return Answer::Refused(Refusal::NotSetAside(order.id)),
     }
     // Whoever holds it now has lost it: the redrive is a new claim.
     state.fence = state.fence.saturating_add(1);
@@ -141,7 +141,7 @@ fn fact(view: &mut View, id: OrderId, learnt: &Learnt, at_ms: i64, ids: &mut dyn
         // Held is not yet taken: the worker goes on.
         (_, Verdict::Authorised) => {}
         (Status::Pending | Status::Processing, Verdict::Captured) => {
-            paid(view, &order, learnt, at_ms, ids, writes)
+            paid(view, &order, learnt, at_ms, ids, writes);
         }
         (Status::Pending | Status::Processing, Verdict::Declined) => {
             let ended = (PaymentStatus::Declined, Failure::PaymentDeclined);
