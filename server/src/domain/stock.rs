@@ -1,7 +1,7 @@
 //! Central stock while a batch is decided: what each product has, what was taken and given back, and which thresholds were
 //! crossed. Loaded and locked by the store, written back in one statement.
 
-use super::catalog::{MAX_STOCK, Product};
+use super::catalog::{Adjustment, MAX_STOCK, Product};
 use std::collections::BTreeMap;
 use vend_core::id::ProductId;
 
@@ -27,6 +27,15 @@ pub struct StockMove {
     pub delta: i64,
     /// Central stock right after it.
     pub after: i64,
+}
+
+/// Why central stock changed outside any order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StockCause {
+    /// The product was made with it.
+    ProductCreated,
+    /// It was adjusted.
+    Adjusted(Adjustment),
 }
 
 /// What a move did to the low-stock alert.

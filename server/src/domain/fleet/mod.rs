@@ -27,11 +27,11 @@ pub use machine::{
     DeviceStatus, Group, Machine, MachineChange, MachineDetail, MachineFilter, MachineKind, NewMachine,
     Serial, Split, StatusFilter, Tags, Uploads, check_kind,
 };
-pub use names::{branch_id, dead_letter_id, gap_id};
+pub use names::{alert_event_id, branch_id, dead_letter_id, gap_id, stock_event_id};
 pub use totals::{Disagreement, MachineTotals, TotalsFold};
 pub use upkeep::{
-    Alert, AlertFilter, AlertState, DeadLetter, DeadLetterFilter, DeadLetterState, LOW_STOCK, Planned,
-    REVOKED_UNSENT, Severity, SlotInventory, severity,
+    Alert, AlertChange, AlertFilter, AlertState, DeadLetter, DeadLetterFilter, DeadLetterState, LOW_STOCK,
+    Planned, REVOKED_UNSENT, Severity, SlotInventory, severity,
 };
 pub use upload::{
     Chain, EpochState, EpochSummary, Gap, OutcomeFilter, SettlementFact, StoredRecord, Transaction,

@@ -1,7 +1,8 @@
 //! Ids of rows that a fold makes without naming them. Derived, so that whoever writes and whoever reads agree without a
 //! round trip, and a repeated write makes no second name.
 
-use crate::domain::ids::MachineId;
+use crate::domain::fleet::AlertChange;
+use crate::domain::ids::{AlertId, EventId, MachineId};
 use crate::domain::sync::{BranchKey, Hash};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -21,6 +22,16 @@ pub fn gap_id(machine: MachineId, epoch: Epoch, first_seq: u64, at_ms: i64) -> U
 /// A dead letter's UUIDv7.
 pub fn dead_letter_id(machine: MachineId, epoch: Epoch, seq: u64, at_ms: i64) -> Uuid {
     derived(b"dead letter", at_ms, &[machine.as_bytes(), &epoch.0, &seq.to_be_bytes()])
+}
+
+/// The event of what happened to an alert, which each happens at most once.
+pub fn alert_event_id(alert: AlertId, change: AlertChange, at_ms: i64) -> EventId {
+    EventId(derived(b"alert event", at_ms, &[alert.as_bytes(), &[change as u8]]))
+}
+
+/// The event of a product's first stock, or of an adjustment: `about` is the product's or the adjustment's id.
+pub fn stock_event_id(about: Uuid, at_ms: i64) -> EventId {
+    EventId(derived(b"stock event", at_ms, &[about.as_bytes()]))
 }
 
 fn derived(what: &[u8], at_ms: i64, parts: &[&[u8]]) -> Uuid {

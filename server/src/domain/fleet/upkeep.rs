@@ -185,6 +185,33 @@ impl Alert {
     }
 }
 
+/// What happened to an alert. The numbers are the wire's and the store's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AlertChange {
+    /// It was raised; one that is counted up is not.
+    Raised = 1,
+    /// Somebody is on it.
+    Acknowledged = 2,
+    /// It is over.
+    Resolved = 3,
+}
+
+impl AlertChange {
+    /// The change of that number, if there is one.
+    pub fn from_number(number: i64) -> Option<Self> {
+        [Self::Raised, Self::Acknowledged, Self::Resolved].into_iter().find(|change| *change as i64 == number)
+    }
+
+    /// When that happened to an alert, ms since the Unix epoch. Each happens to an alert at most once.
+    pub fn at_ms(self, alert: &Alert) -> i64 {
+        match self {
+            Self::Raised => alert.created_at_ms,
+            Self::Acknowledged => alert.acknowledged_at_ms,
+            Self::Resolved => alert.resolved_at_ms,
+        }
+    }
+}
+
 /// Which alerts a list holds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AlertFilter {

@@ -4,9 +4,15 @@
 //! commit. A reader that has seen a position has therefore seen, or can see, every lower one; a serial number drawn earlier
 //! could become visible after a higher one was read.
 
+mod alert_body;
 mod body;
+mod happening;
+mod stock_body;
 
+pub use alert_body::AlertBody;
 pub use body::OrderBody;
+pub use happening::{Happening, Origin, write};
+pub use stock_body::StockBody;
 
 use super::bulk::{Bulk, Kind};
 use super::engine::Engine;
@@ -24,6 +30,10 @@ pub const ORDER_SHARD: i64 = 1;
 pub const KIND_RECORDS: i64 = 1;
 /// `events.kind` of what happened to an order, with the central stock it moved: [`OrderBody`].
 pub const KIND_ORDER: i64 = 2;
+/// `events.kind` of central stock that changed outside any order: [`StockBody`]; the subject is the product.
+pub const KIND_STOCK: i64 = 3;
+/// `events.kind` of what happened to an alert: [`AlertBody`]; the subject is the alert, the machine its own.
+pub const KIND_ALERT: i64 = 4;
 
 /// An event before it has its position.
 #[derive(Clone, Copy, Debug)]
