@@ -1,6 +1,10 @@
 //! One call, retried within a bound; one list, followed page by page.
 
-use crate::connect::{self, Catalog, Fleet};
+mod follow;
+
+pub(crate) use follow::{Seen, Whence};
+
+use crate::connect::{self, Catalog, Clients, Events, Fleet, Orders};
 use crate::context::Context;
 use crate::failure::{Failure, Refusal};
 use crate::settings::Settings;
@@ -15,8 +19,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// One invocation's way to the server. Every call it makes can be repeated: reads, calls that are idempotent by nature,
 /// and writes under this invocation's request id.
 pub(crate) struct Session<'a> {
-    fleet: Fleet,
-    catalog: Catalog,
+    clients: Clients,
     context: &'a Context,
     timeout: Duration,
     attempts: u32,
@@ -38,10 +41,8 @@ impl<'a> Session<'a> {
         limit: usize,
         request_id: Option<&str>,
     ) -> Result<Self, Failure> {
-        let (fleet, catalog) = connect::clients(settings)?;
         Ok(Self {
-            fleet,
-            catalog,
+            clients: connect::clients(settings)?,
             context,
             timeout: settings.timeout,
             attempts: settings.attempts,
@@ -67,7 +68,7 @@ impl<'a> Session<'a> {
         request: Q,
         send: impl AsyncFn(&mut Fleet, Request<Q>) -> Result<Response<A>, Status>,
     ) -> Result<A, Failure> {
-        self.repeated(&request, &self.fleet, &send).await
+        self.repeated(&request, &self.clients.fleet, &send).await
     }
 
     /// A write of FleetService under the request id.
@@ -76,7 +77,7 @@ impl<'a> Session<'a> {
         request: Q,
         send: impl AsyncFn(&mut Fleet, Request<Q>) -> Result<Response<A>, Status>,
     ) -> Result<A, Failure> {
-        self.repeated(&request, &self.fleet, &send).await.map_err(|failure| self.named(failure))
+        self.repeated(&request, &self.clients.fleet, &send).await.map_err(|failure| self.named(failure))
     }
 
     /// A read of CatalogService, or a call that is idempotent by nature.
@@ -85,7 +86,7 @@ impl<'a> Session<'a> {
         request: Q,
         send: impl AsyncFn(&mut Catalog, Request<Q>) -> Result<Response<A>, Status>,
     ) -> Result<A, Failure> {
-        self.repeated(&request, &self.catalog, &send).await
+        self.repeated(&request, &self.clients.catalog, &send).await
     }
 
     /// A write of CatalogService under the request id.
@@ -94,7 +95,35 @@ impl<'a> Session<'a> {
         request: Q,
         send: impl AsyncFn(&mut Catalog, Request<Q>) -> Result<Response<A>, Status>,
     ) -> Result<A, Failure> {
-        self.repeated(&request, &self.catalog, &send).await.map_err(|failure| self.named(failure))
+        self.repeated(&request, &self.clients.catalog, &send).await.map_err(|failure| self.named(failure))
+    }
+
+    /// A call of OrderService: each is idempotent, by nature or by the key in its request.
+    pub(crate) async fn orders<Q: Clone, A>(
+        &self,
+        request: Q,
+        send: impl AsyncFn(&mut Orders, Request<Q>) -> Result<Response<A>, Status>,
+    ) -> Result<A, Failure> {
+        self.repeated(&request, &self.clients.orders, &send).await
+    }
+
+    /// A write of OrderService with the request id as its key.
+    pub(crate) async fn orders_write<Q: Clone, A>(
+        &self,
+        request: Q,
+        send: impl AsyncFn(&mut Orders, Request<Q>) -> Result<Response<A>, Status>,
+    ) -> Result<A, Failure> {
+        self.orders(request, send).await.map_err(|failure| self.named(failure))
+    }
+
+    /// A client of OrderService, for its stream.
+    pub(crate) fn order_stream(&self) -> Orders {
+        self.clients.orders.clone()
+    }
+
+    /// A client of EventService, for its stream.
+    pub(crate) fn event_stream(&self) -> Events {
+        self.clients.events.clone()
     }
 
     /// Follows a list up to the limit. `fetch` takes page size and page token, and gives items and the next token.

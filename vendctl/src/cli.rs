@@ -6,8 +6,8 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::nouns::{
-    alerts, claim, command, config, credential, dead_letters, drift, epochs, gaps, inventory, machine,
-    product, quarantine, server, split, status, totals, transactions,
+    alerts, claim, command, config, credential, dead_letters, drift, epochs, event, gaps, inventory, machine,
+    order, product, quarantine, server, split, status, totals, transactions,
 };
 use crate::output::Output;
 use crate::settings::Settings;
@@ -35,7 +35,7 @@ Flags go before the environment, the environment before the profile file:
 With --json a list is one object per line, anything else one object, as the .proto files name the fields; amounts are in
 minor units; an error or a hint is one object on stderr.";
 
-/// Runs a fleet of vending machines from the shell: machines, configs, sales, and what needs a person.
+/// Runs a fleet of vending machines from the shell: machines, configs, sales, orders, and what needs a person.
 #[derive(Parser)]
 #[command(name = "vendctl", version, after_help = AFTER_HELP, max_term_width = 120)]
 pub(crate) struct Cli {
@@ -106,6 +106,12 @@ enum Noun {
     /// The catalogue and central stock.
     #[command(subcommand)]
     Product(product::Verb),
+    /// Orders against central stock. For a customer's token, or a service's with the scope orders.on_behalf.
+    #[command(subcommand)]
+    Order(order::Verb),
+    /// What happened, as it happens. For a service's or an operator's token.
+    #[command(subcommand)]
+    Event(event::Verb),
     /// What machines sold, and cash without a sale.
     Transactions(transactions::Args),
     /// A machine's slots: reported, derived and reserved units.
@@ -153,6 +159,8 @@ impl Cli {
             Noun::Config(verb) => config::run(verb, session, output).await,
             Noun::Command(verb) => command::run(verb, session, output).await,
             Noun::Product(verb) => product::run(verb, session, output).await,
+            Noun::Order(verb) => order::run(verb, session, output).await,
+            Noun::Event(verb) => event::run(verb, session, output).await,
             Noun::Transactions(args) => transactions::run(args, session, output).await,
             Noun::Inventory(args) => inventory::run(args, session, output).await,
             Noun::Drift(args) => drift::run(args, session, output).await,

@@ -9,7 +9,9 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 use vendfleet_proto::v1::catalog_service_client::CatalogServiceClient;
+use vendfleet_proto::v1::event_service_client::EventServiceClient;
 use vendfleet_proto::v1::fleet_service_client::FleetServiceClient;
+use vendfleet_proto::v1::order_service_client::OrderServiceClient;
 
 /// Longest that one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,6 +22,16 @@ const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 pub(crate) type Authorized = InterceptedService<Channel, Bearer>;
 pub(crate) type Fleet = FleetServiceClient<Authorized>;
 pub(crate) type Catalog = CatalogServiceClient<Authorized>;
+pub(crate) type Orders = OrderServiceClient<Authorized>;
+pub(crate) type Events = EventServiceClient<Authorized>;
+
+/// One client per service, over one connection.
+pub(crate) struct Clients {
+    pub(crate) fleet: Fleet,
+    pub(crate) catalog: Catalog,
+    pub(crate) orders: Orders,
+    pub(crate) events: Events,
+}
 
 /// Puts `authorization: Bearer ...` on every call.
 #[derive(Clone)]
@@ -35,7 +47,7 @@ impl Interceptor for Bearer {
 }
 
 /// Clients that connect with their first call.
-pub(crate) fn clients(settings: &Settings) -> Result<(Fleet, Catalog), Failure> {
+pub(crate) fn clients(settings: &Settings) -> Result<Clients, Failure> {
     let mut endpoint = Endpoint::from(settings.server.clone())
         .user_agent(concat!("vendctl/", env!("CARGO_PKG_VERSION")))
         .expect("a package version makes a header value")
@@ -54,8 +66,10 @@ pub(crate) fn clients(settings: &Settings) -> Result<(Fleet, Catalog), Failure> 
         })?;
     }
     let service = InterceptedService::new(endpoint.connect_lazy(), Bearer(settings.authorization.clone()));
-    Ok((
-        FleetServiceClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
-        CatalogServiceClient::new(service).max_decoding_message_size(MAX_ANSWER_BYTES),
-    ))
+    Ok(Clients {
+        fleet: FleetServiceClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
+        catalog: CatalogServiceClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
+        orders: OrderServiceClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
+        events: EventServiceClient::new(service).max_decoding_message_size(MAX_ANSWER_BYTES),
+    })
 }

@@ -47,14 +47,17 @@ contract!(
     GetServerInfoResponse,
     Machine,
     MachineConfig,
+    Order,
     Product,
     QuarantineBranch,
     QuarantinedRecord,
     RecordBody,
     SlotInventory,
     SplitMachineResponse,
+    StreamEventsResponse,
     Totals,
     Transaction,
+    WatchOrdersResponse,
 );
 
 /// The descriptor of a message.

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use contract::Contract;
 use std::io::Write;
 use table::{Column, Table};
+use text::printable;
 
 /// A message that has a row in a table.
 pub(crate) trait Row: Contract {
@@ -65,6 +66,18 @@ impl<'a> Output<'a> {
             table.push(item.cells());
         }
         self.text(&table.render())
+    }
+
+    /// One message of a stream, shown at once: a line of cells, or an object.
+    pub(crate) fn event<M: Contract>(&mut self, message: &M, cells: &[String]) -> Result<(), Failure> {
+        if self.json {
+            self.json_line(message)?;
+        } else {
+            let shown =
+                cells.iter().map(|cell| if cell.is_empty() { "-".to_owned() } else { printable(cell) });
+            writeln!(self.out, "{}", shown.collect::<Vec<_>>().join("  "))?;
+        }
+        Ok(self.out.flush()?)
     }
 
     pub(crate) fn json_line<M: Contract>(&mut self, message: &M) -> Result<(), Failure> {
