@@ -53,12 +53,10 @@ pub struct Metrics {
     pub connections_refused: Family<KindLabels, Counter>,
     /// Records received by Sync, by what became of them.
     pub sync_records: Family<KindLabels, Counter>,
-    /// Requests committed together.
-    pub commit_batch_requests: Histogram,
-    /// Time of one group commit.
-    pub commit_seconds: Histogram,
-    /// Requests waiting for a commit.
-    pub commit_queue_requests: Gauge,
+    /// The group commit of Syncs.
+    pub commit: CommitMetrics,
+    /// The group commit of orders.
+    pub order_commit: CommitMetrics,
     /// Transactions that lost a race (and were tried again within a bound) or found no database, by cause.
     pub database_failures: Family<KindLabels, Counter>,
     /// 1 while the database answers.
@@ -76,9 +74,8 @@ impl Metrics {
             connections: Gauge::default(),
             connections_refused: Family::default(),
             sync_records: Family::default(),
-            commit_batch_requests: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
-            commit_seconds: seconds(),
-            commit_queue_requests: Gauge::default(),
+            commit: CommitMetrics::new(),
+            order_commit: CommitMetrics::new(),
             database_failures: Family::default(),
             database_up: Gauge::default(),
         };
@@ -91,9 +88,8 @@ impl Metrics {
         r.register("connections", "Connections open", m.connections);
         r.register("connections_refused", "Connections refused, by cause", m.connections_refused);
         r.register("sync_records", "Records received by Sync, by what became of them", m.sync_records);
-        r.register("commit_batch_requests", "Requests committed together", m.commit_batch_requests);
-        r.register_with_unit("commit", "Time of one group commit", Unit::Seconds, m.commit_seconds);
-        r.register("commit_queue_requests", "Requests waiting for a commit", m.commit_queue_requests);
+        m.commit.register(r, "commit", "Syncs");
+        m.order_commit.register(r, "order_commit", "commands about orders");
         r.register(
             "database_failures",
             "Transactions that lost a race or found no database",
@@ -107,6 +103,42 @@ impl Metrics {
     pub fn count_call(&self, method: &'static str, code: &'static str, took: Duration) {
         self.calls.get_or_create(&CallLabels { method, code }).inc();
         self.call_seconds.get_or_create(&MethodLabels { method }).observe(took.as_secs_f64());
+    }
+}
+
+/// One group commit. Cheap to clone; clones share their numbers.
+#[derive(Clone, Debug)]
+pub struct CommitMetrics {
+    /// Requests committed together.
+    pub batch_requests: Histogram,
+    /// Time of one group commit.
+    pub seconds: Histogram,
+    /// Requests waiting for a commit.
+    pub queue_requests: Gauge,
+}
+
+impl CommitMetrics {
+    fn new() -> Self {
+        Self {
+            batch_requests: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
+            seconds: seconds(),
+            queue_requests: Gauge::default(),
+        }
+    }
+
+    fn register(self, registry: &mut Registry, name: &str, what: &str) {
+        let help = |words: &str| format!("{words} ({what})");
+        registry.register(
+            format!("{name}_batch_requests"),
+            help("Requests committed together"),
+            self.batch_requests,
+        );
+        registry.register_with_unit(name, help("Time of one group commit"), Unit::Seconds, self.seconds);
+        registry.register(
+            format!("{name}_queue_requests"),
+            help("Requests waiting for a commit"),
+            self.queue_requests,
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! One module per verb: takes a typed request, asks the store, decides with the domain, answers with a value or an `ApiError`.
 
 pub mod catalog;
+mod commit;
 mod deps;
 pub mod fleet;
 mod forget_request_ids;

@@ -1,0 +1,298 @@
+//! Group commit. A hot write is a value: a lane loads what its batch needs, folds the pure decision over each call in
+//! arrival order, writes in bulk, commits, and only then answers each caller. One call is a batch of one.
+//!
+//! What a batch does is a [`HotWrite`]; here is what all of them have in common: queues with a bound, stale calls refused, a
+//! data error bisected so that a bad member never fails its neighbours, lost races tried again within the store's bound.
+//! To add a hot write: implement the trait, and choose each call's lane so that calls that want the same rows share one.
+
+use crate::context::Context;
+use crate::error::{ApiError, Reason};
+use crate::metrics::CommitMetrics;
+use crate::store::{Store, StoreError};
+use std::collections::{HashSet, VecDeque};
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// A caller that found the queue full, or waited in it for too long, may ask again after this.
+const OVERLOADED_RETRY: Duration = Duration::from_secs(2);
+
+/// What a batch's members are answered with.
+pub(crate) type Answers<W> = Vec<Result<<W as HotWrite>::Answer, ApiError>>;
+
+/// A write that many callers share.
+pub(crate) trait HotWrite: Send + Sync + 'static {
+    /// One caller's wish.
+    type Call: Send + Sync + 'static;
+    /// What it is answered with.
+    type Answer: Send + 'static;
+    /// What two calls of one batch must not have in common.
+    type Key: Hash + Eq + Send;
+
+    /// In logs and messages to callers: "too many ... are waiting".
+    const WHAT: &'static str;
+
+    /// A second call with the same key waits for the next batch; `None`: goes with any.
+    fn key(call: &Self::Call) -> Option<Self::Key>;
+
+    /// How much of a batch's weight bound a call takes.
+    fn weight(call: &Self::Call) -> usize;
+
+    /// Load, fold, write, commit, once: one answer per call, in their order. `checked`: [`HotWrite::needs_check`] said that
+    /// the batch must be looked at more closely than it is at first.
+    fn commit_once(
+        &self,
+        calls: &[Self::Call],
+        checked: bool,
+    ) -> impl Future<Output = Result<Answers<Self>, StoreError>> + Send
+    where
+        Self: Sized;
+
+    /// An unchecked batch met what only a checked one can tell apart.
+    fn needs_check(error: &StoreError) -> bool;
+}
+
+/// Bounds of a group commit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CommitSettings {
+    /// Lanes that commit side by side; one for an embedded database, which has one writer.
+    pub(crate) lanes: usize,
+    /// Most calls in one commit.
+    pub(crate) max_batch_calls: usize,
+    /// A batch closes when its calls weigh this much together.
+    pub(crate) max_batch_weight: usize,
+    /// Most calls waiting per lane; one more is refused with OVERLOADED before any work.
+    pub(crate) max_queued_calls: usize,
+    /// A call that has waited longer than this is refused with OVERLOADED, ms: its caller has given up.
+    pub(crate) max_queued_ms: u64,
+}
+
+/// The way in: hands calls to their lanes. Cheap to clone; lanes end when the last clone is dropped.
+pub(crate) struct GroupCommit<W: HotWrite> {
+    lanes: Arc<[mpsc::Sender<Job<W>>]>,
+    metrics: CommitMetrics,
+    context: Context,
+}
+
+impl<W: HotWrite> Clone for GroupCommit<W> {
+    fn clone(&self) -> Self {
+        Self { lanes: self.lanes.clone(), metrics: self.metrics.clone(), context: self.context.clone() }
+    }
+}
+
+struct Job<W: HotWrite> {
+    call: W::Call,
+    queued_at: Duration,
+    reply: oneshot::Sender<Result<W::Answer, ApiError>>,
+}
+
+impl<W: HotWrite> GroupCommit<W> {
+    /// Starts the lanes on the current runtime.
+    pub(crate) fn start(
+        write: W,
+        store: &Store,
+        context: &Context,
+        metrics: &CommitMetrics,
+        settings: CommitSettings,
+    ) -> Self {
+        let write = Arc::new(write);
+        let lanes = (0..settings.lanes.max(1))
+            .map(|_| {
+                let (sender, receiver) = mpsc::channel(settings.max_queued_calls.max(1));
+                let lane = Lane {
+                    write: Arc::clone(&write),
+                    store: store.clone(),
+                    context: context.clone(),
+                    settings,
+                    metrics: metrics.clone(),
+                    receiver,
+                    deferred: VecDeque::new(),
+                };
+                tokio::spawn(lane.run());
+                sender
+            })
+            .collect();
+        Self { lanes, metrics: metrics.clone(), context: context.clone() }
+    }
+
+    /// Queues a call in lane `number` modulo their count, and waits for its answer. A caller that goes away does not stop
+    /// its call.
+    ///
+    /// # Errors
+    /// OVERLOADED, UNAVAILABLE, LOCK_CONFLICT, INTERNAL, or what the call's own answer says.
+    pub(crate) async fn submit(&self, number: u64, call: W::Call) -> Result<W::Answer, ApiError> {
+        let lane = usize::try_from(number % self.lanes.len() as u64).unwrap_or(0);
+        let (reply, answer) = oneshot::channel();
+        let job = Job { call, queued_at: self.context.elapsed(), reply };
+        self.metrics.queue_requests.inc();
+        if self.lanes[lane].try_send(job).is_err() {
+            self.metrics.queue_requests.dec();
+            return Err(overloaded::<W>());
+        }
+        answer.await.unwrap_or_else(|_| Err(ApiError::unavailable("the committer's lane ended")))
+    }
+}
+
+fn overloaded<W: HotWrite>() -> ApiError {
+    let what = W::WHAT;
+    ApiError::new(Reason::Overloaded, format!("too many {what} are waiting; try again later"))
+        .retry_after(OVERLOADED_RETRY)
+}
+
+struct Lane<W: HotWrite> {
+    write: Arc<W>,
+    store: Store,
+    context: Context,
+    settings: CommitSettings,
+    metrics: CommitMetrics,
+    receiver: mpsc::Receiver<Job<W>>,
+    /// Second calls with a key that is already in the batch; first in the next one. Bounded by the queue's own
+    /// bound: a batch takes no more than `max_batch_calls` from it.
+    deferred: VecDeque<Job<W>>,
+}
+
+impl<W: HotWrite> Lane<W> {
+    async fn run(mut self) {
+        while let Some(batch) = self.next_batch().await {
+            self.metrics.queue_requests.dec_by(i64::try_from(batch.len()).unwrap_or(0));
+            let fresh = self.refuse_stale(batch);
+            if !fresh.is_empty() {
+                self.settle(fresh).await;
+            }
+        }
+    }
+
+    async fn next_batch(&mut self) -> Option<Vec<Job<W>>> {
+        let first = match self.deferred.pop_front() {
+            Some(job) => job,
+            None => self.receiver.recv().await?,
+        };
+        // On a busy server other calls are parsed and about to be queued: one turn for them makes the batch larger, and costs an
+        // idle one nothing. Fewer, larger commits are most of what throughput is.
+        tokio::task::yield_now().await;
+        let mut keys: HashSet<W::Key> = W::key(&first.call).into_iter().collect();
+        let mut weight = W::weight(&first.call);
+        let mut batch = vec![first];
+        let mut put_back = VecDeque::new();
+        while batch.len() < self.settings.max_batch_calls
+            && weight < self.settings.max_batch_weight
+            && put_back.len() < self.settings.max_batch_calls
+        {
+            let Some(job) = self.deferred.pop_front().or_else(|| self.receiver.try_recv().ok()) else {
+                break;
+            };
+            if W::key(&job.call).is_none_or(|key| keys.insert(key)) {
+                weight += W::weight(&job.call);
+                batch.push(job);
+            } else {
+                put_back.push_back(job);
+            }
+        }
+        put_back.append(&mut self.deferred);
+        self.deferred = put_back;
+        Some(batch)
+    }
+
+    /// A call older than its deadline must not be folded: its caller has asked again by now.
+    fn refuse_stale(&self, batch: Vec<Job<W>>) -> Vec<Job<W>> {
+        let now = self.context.elapsed();
+        let bound = Duration::from_millis(self.settings.max_queued_ms);
+        let (stale, fresh): (Vec<Job<W>>, Vec<Job<W>>) =
+            batch.into_iter().partition(|job| now.saturating_sub(job.queued_at) > bound);
+        for job in stale {
+            let _ = job.reply.send(Err(overloaded::<W>()));
+        }
+        fresh
+    }
+
+    /// Commits a batch and answers its callers; splits it while a member's data fails it.
+    async fn settle(&self, jobs: Vec<Job<W>>) {
+        let mut work = vec![jobs];
+        while let Some(jobs) = work.pop() {
+            let (calls, replies): (Vec<W::Call>, Vec<_>) =
+                jobs.into_iter().map(|j| (j.call, j.reply)).unzip();
+            match self.commit(&calls).await {
+                Ok(answers) => {
+                    for (reply, answer) in replies.into_iter().zip(answers) {
+                        let _ = reply.send(answer);
+                    }
+                }
+                Err(error) if is_data(&error) && calls.len() > 1 => {
+                    tracing::debug!(%error, calls = calls.len(), "splitting a batch of {}", W::WHAT);
+                    let mut jobs: Vec<Job<W>> = calls
+                        .into_iter()
+                        .zip(replies)
+                        .map(|(call, reply)| Job { call, queued_at: Duration::ZERO, reply })
+                        .collect();
+                    let second = jobs.split_off(jobs.len() / 2);
+                    // The first half is taken next: arrival order holds.
+                    work.push(second);
+                    work.push(jobs);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, calls = calls.len(), "a batch of {} was not committed", W::WHAT);
+                    for reply in replies {
+                        let _ = reply.send(Err(refusal(&error)));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn commit(&self, calls: &[W::Call]) -> Result<Answers<W>, StoreError> {
+        match self.try_commit(calls, false).await {
+            Err(error) if W::needs_check(&error) => self.try_commit(calls, true).await,
+            other => other,
+        }
+    }
+
+    async fn try_commit(&self, calls: &[W::Call], checked: bool) -> Result<Answers<W>, StoreError> {
+        let mut attempt = 0;
+        loop {
+            let began = self.context.elapsed();
+            let error = match self.write.commit_once(calls, checked).await {
+                Ok(answers) => {
+                    self.count(calls.len(), self.context.elapsed().saturating_sub(began));
+                    return Ok(answers);
+                }
+                Err(error) => error,
+            };
+            match self.store.back_off(W::WHAT, attempt, &error) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
+            }
+            attempt += 1;
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a batch has at most thousands of calls")]
+    fn count(&self, calls: usize, took: Duration) {
+        self.metrics.batch_requests.observe(calls as f64);
+        self.metrics.seconds.observe(took.as_secs_f64());
+    }
+}
+
+/// A member's data made the batch fail, so a smaller batch may do.
+fn is_data(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Data(_) | StoreError::UniqueCounted | StoreError::Taken(_) | StoreError::Corrupt(_)
+    )
+}
+
+/// One failure, told to each caller of the batch.
+fn refusal(error: &StoreError) -> ApiError {
+    let words = error.to_string();
+    match error {
+        StoreError::Unavailable(_) => ApiError::unavailable(words),
+        StoreError::Conflict(_) => ApiError::new(Reason::LockConflict, words),
+        StoreError::UniqueCounted
+        | StoreError::Taken(_)
+        | StoreError::Data(_)
+        | StoreError::Corrupt(_)
+        | StoreError::Unsuitable(_)
+        | StoreError::Bug(_) => ApiError::internal(words),
+    }
+}
