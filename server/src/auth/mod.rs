@@ -7,6 +7,7 @@ mod credential;
 #[cfg(test)]
 mod tests;
 mod token;
+mod verified;
 
 pub use authenticator::{Authenticator, CertificateIdentity};
 pub use caller::{Caller, MachineCaller, Person, Role, Scope, Standing};

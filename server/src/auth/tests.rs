@@ -75,6 +75,56 @@ fn a_token_ends_at_exp_plus_leeway() {
 }
 
 #[test]
+fn a_remembered_token_is_refused_once_its_time_is_over_or_not_yet_come_again() {
+    let bench = Bench::new();
+    let tokens = bench.tokens();
+    let token = tokens.issue(&operator(), 60).unwrap();
+    for _ in 0..3 {
+        assert_eq!(tokens.verify(&token).unwrap(), operator());
+    }
+    assert_eq!(tokens.kept(), 1);
+    bench.clock.set(NOW_MS - 31_000);
+    assert_eq!(tokens.verify(&token).unwrap_err().message, "the token is not valid yet");
+    bench.clock.set(NOW_MS + 89_000);
+    tokens.verify(&token).unwrap();
+    bench.clock.set(NOW_MS + 90_000);
+    assert_eq!(tokens.verify(&token).unwrap_err().reason, Reason::TokenExpired);
+    assert_eq!(tokens.kept(), 0, "what is over is not kept");
+}
+
+#[test]
+fn a_tampered_copy_of_a_remembered_token_is_refused() {
+    let bench = Bench::new();
+    let tokens = bench.tokens();
+    let token = tokens.issue(&operator(), 60).unwrap();
+    tokens.verify(&token).unwrap();
+    for at in (0..token.len()).step_by(9) {
+        let mut bytes = token.clone().into_bytes();
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        let tampered = String::from_utf8(bytes).unwrap();
+        assert!(tokens.verify(&tampered).is_err(), "byte {at}");
+    }
+    for tampered in [format!("{token}="), format!("{token}A"), token[1..].to_owned()] {
+        assert!(tokens.verify(&tampered).is_err(), "{tampered}");
+    }
+    assert_eq!(tokens.kept(), 1, "only good tokens are remembered");
+}
+
+#[test]
+fn no_more_tokens_are_remembered_than_the_bound() {
+    let bench = Bench::new();
+    let config = AuthConfig { token_cache_entries: 4, ..AuthConfig::default() };
+    let tokens = Tokens::open(&config, bench.context.clone(), &bench.data).unwrap();
+    for number in 0..20 {
+        let person = Person { subject: format!("customer-{number}"), ..operator() };
+        let token = tokens.issue(&person, 60).unwrap();
+        assert_eq!(tokens.verify(&token).unwrap(), person);
+        assert_eq!(tokens.verify(&token).unwrap(), person);
+        assert!(tokens.kept() <= 4);
+    }
+}
+
+#[test]
 fn a_token_without_a_required_claim_is_refused() {
     let bench = Bench::new();
     bench.tokens().verify(&bench.forged(|_, _| {})).unwrap();

@@ -6,7 +6,10 @@ use jsonwebtoken::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Person, Role, Scope};
+use super::{
+    Person, Role, Scope,
+    verified::{Verified, VerifiedTokens},
+};
 use crate::{
     config::AuthConfig,
     context::Context,
@@ -30,6 +33,8 @@ pub struct Tokens {
     issuer: String,
     audience: String,
     leeway_s: u64,
+    rules: Validation,
+    verified: VerifiedTokens,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -74,6 +79,8 @@ impl Tokens {
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             leeway_s: config.leeway_s,
+            rules: rules(config),
+            verified: VerifiedTokens::new(config.token_cache_entries),
         })
     }
 
@@ -99,36 +106,43 @@ impl Tokens {
     }
 
     /// Who a token names. Refused: another algorithm, key, issuer or audience, a missing exp, iss, aud or sub, a time
-    /// that is over or not yet come.
+    /// that is over or not yet come. What the signature covers is read once per token and kept; times are checked anew.
     pub fn verify(&self, token: &str) -> Result<Person, ApiError> {
+        let verified = self.verified.find_or(token, || self.check(token))?;
+        let now_s = self.now_s();
+        if verified.exp_s.saturating_add(self.leeway_s) <= now_s {
+            self.verified.forget(token);
+            return Err(ApiError::new(Reason::TokenExpired, "the token has expired")
+                .with("expired_time_ms", verified.exp_s.saturating_mul(1_000)));
+        }
+        if verified.nbf_s > now_s.saturating_add(self.leeway_s) {
+            return Err(ApiError::new(Reason::TokenExpired, "the token is not valid yet")
+                .with("not_before_time_ms", verified.nbf_s.saturating_mul(1_000)));
+        }
+        Ok(verified.person.clone())
+    }
+
+    /// Everything about a token that no clock changes.
+    fn check(&self, token: &str) -> Result<Verified, ApiError> {
         let header = decode_header(token).map_err(|_| unauthenticated("the token is not a JWT"))?;
         if header.kid.as_deref() != Some(self.key_id.as_str()) {
             return Err(unauthenticated("the token was not signed by this deployment's key"));
         }
-        let mut rules = Validation::new(Algorithm::EdDSA);
-        rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        rules.set_issuer(&[&self.issuer]);
-        rules.set_audience(&[&self.audience]);
-        // Times are checked below, against the context's clock, which tests drive.
-        rules.validate_exp = false;
-        rules.validate_nbf = false;
-        let claims =
-            decode::<Claims>(token, &self.decoding, &rules).map_err(|cause| refusal(cause.kind()))?.claims;
-        let now_s = self.now_s();
-        if claims.exp.saturating_add(self.leeway_s) <= now_s {
-            return Err(ApiError::new(Reason::TokenExpired, "the token has expired")
-                .with("expired_time_ms", claims.exp.saturating_mul(1_000)));
-        }
-        if claims.nbf > now_s.saturating_add(self.leeway_s) {
-            return Err(ApiError::new(Reason::TokenExpired, "the token is not valid yet")
-                .with("not_before_time_ms", claims.nbf.saturating_mul(1_000)));
-        }
+        let claims = decode::<Claims>(token, &self.decoding, &self.rules)
+            .map_err(|cause| refusal(cause.kind()))?
+            .claims;
         if !(1..=MAX_SUBJECT_BYTES).contains(&claims.sub.len()) {
             return Err(unauthenticated("the token's `sub` has 1 to 128 bytes"));
         }
         // Scopes this server does not know are another server's.
         let scopes = claims.scope.split(' ').filter_map(Scope::parse).collect();
-        Ok(Person { subject: claims.sub, role: claims.role, scopes })
+        let person = Person { subject: claims.sub, role: claims.role, scopes };
+        Ok(Verified { person, exp_s: claims.exp, nbf_s: claims.nbf })
+    }
+
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.verified.len()
     }
 
     fn now_s(&self) -> u64 {
@@ -140,6 +154,17 @@ impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tokens").field("key_id", &self.key_id).finish_non_exhaustive()
     }
+}
+
+fn rules(config: &AuthConfig) -> Validation {
+    let mut rules = Validation::new(Algorithm::EdDSA);
+    rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    rules.set_issuer(&[&config.issuer]);
+    rules.set_audience(&[&config.audience]);
+    // Times are checked against the context's clock, which tests drive.
+    rules.validate_exp = false;
+    rules.validate_nbf = false;
+    rules
 }
 
 fn refusal(kind: &ErrorKind) -> ApiError {

@@ -126,6 +126,13 @@ pub const KEYS: &[Key] = &[
         "How long a looked-up machine credential is believed; a revocation acts within it.",
     ),
     int("auth.credential_cache_entries", 1, 1_000_000, "credentials", "Most credentials kept in that cache."),
+    int(
+        "auth.token_cache_entries",
+        2,
+        1_000_000,
+        "tokens",
+        "Most people's tokens whose checked signature is remembered, about 0.4 KiB each; their times are checked at each call.",
+    ),
     int("limits.max_connections", 1, 1_000_000, "connections", "Most open connections."),
     int(
         "limits.max_connections_per_ip",

@@ -103,6 +103,7 @@ section! {
         leeway_s: u64 = 30,
         credential_cache_ms: u64 = 2_000,
         credential_cache_entries: usize = 20_000,
+        token_cache_entries: usize = 20_000,
     }
 }
 
