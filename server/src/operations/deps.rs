@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::domain::ids::Ids;
 use crate::error::ApiError;
 use crate::operations::watch::Hints;
+use crate::store::events::Origin;
 use crate::store::{End, Store, StoreError, Tx};
 use crate::telemetry;
 use std::future::Future;
@@ -145,9 +146,11 @@ where
     outcome.map_err(WriteError::Refused)
 }
 
-/// Trace id of the call being handled; empty on background tasks. Asked before a write, which runs on a task of its own.
-pub(crate) fn trace_id() -> String {
-    telemetry::current().map(|trace| trace.id).unwrap_or_default()
+/// The call being handled, for what follows from it; empty on background tasks. Asked before a write, which runs on a task of
+/// its own.
+pub(crate) fn origin() -> Origin {
+    telemetry::current()
+        .map_or_else(Origin::default, |trace| Origin { traceparent: trace.traceparent(), trace_id: trace.id })
 }
 
 /// Ids from the context, for folds.

@@ -33,68 +33,78 @@ pub struct Raise<'a> {
 /// The machine of alerts about none.
 pub const NO_MACHINE: MachineId = MachineId(Uuid::nil());
 
-/// Raises an alert, or counts it up.
-pub async fn raise(tx: &mut Tx, alert: &Raise<'_>) -> Result<(), StoreError> {
-    tx.execute(
+/// An alert's columns, qualified: what an UPDATE ... FROM returns would be ambiguous otherwise.
+macro_rules! columns {
+    () => {
+        "alerts.machine_id, alerts.alert_id, alerts.kind, alerts.alert_key, alerts.detail, alerts.epoch, alerts.seq, \
+         alerts.product_id, alerts.order_id, alerts.purchase_id, alerts.occurrences, alerts.created_at_ms, \
+         alerts.last_at_ms, alerts.acknowledged_by, alerts.acknowledged_at_ms, alerts.resolved_by, \
+         alerts.resolved_at_ms, alerts.note, alerts.trace_id"
+    };
+}
+pub(super) use columns;
+
+/// Raises an alert, or counts it up. Gives the alert when it is new: that is an event, being counted up is none.
+pub async fn raise(tx: &mut Tx, new: &Raise<'_>) -> Result<Option<Alert>, StoreError> {
+    let sql = concat!(
         "INSERT INTO alerts (machine_id, alert_id, kind, alert_key, detail, product_id, created_at_ms, last_at_ms, \
          trace_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) \
          ON CONFLICT (machine_id, kind, alert_key) WHERE resolved_at_ms = 0 \
          DO UPDATE SET occurrences = alerts.occurrences + 1, last_at_ms = excluded.last_at_ms, \
-         detail = excluded.detail",
-        &[
-            (&alert.machine.0).into(),
-            (&alert.id.0).into(),
-            alert.kind.into(),
-            alert.key.into(),
-            alert.detail.into(),
-            alert.product.as_ref().map(|p| &p.0).into(),
-            alert.at_ms.into(),
-            alert.trace_id.into(),
-        ],
-    )
-    .await?;
-    Ok(())
+         detail = excluded.detail RETURNING ",
+        columns!()
+    );
+    let args = [
+        (&new.machine.0).into(),
+        (&new.id.0).into(),
+        new.kind.into(),
+        new.key.into(),
+        new.detail.into(),
+        new.product.as_ref().map(|p| &p.0).into(),
+        new.at_ms.into(),
+        new.trace_id.into(),
+    ];
+    let raised = alert(&tx.one(sql, &args).await?)?;
+    Ok((raised.id == new.id).then_some(raised))
 }
 
-/// Ends an open alert by itself.
+/// Ends an open alert by itself. Gives it when there was one.
 pub async fn end(
     tx: &mut Tx,
     machine: MachineId,
     kind: &str,
     key: &str,
     now_ms: i64,
-) -> Result<(), StoreError> {
-    tx.execute(
+) -> Result<Option<Alert>, StoreError> {
+    let sql = concat!(
         "UPDATE alerts SET resolved_at_ms = $4 \
-         WHERE machine_id = $1 AND kind = $2 AND alert_key = $3 AND resolved_at_ms = 0",
-        &[(&machine.0).into(), kind.into(), key.into(), now_ms.into()],
-    )
-    .await?;
-    Ok(())
+         WHERE machine_id = $1 AND kind = $2 AND alert_key = $3 AND resolved_at_ms = 0 RETURNING ",
+        columns!()
+    );
+    let row = tx.optional(sql, &[(&machine.0).into(), kind.into(), key.into(), now_ms.into()]).await?;
+    row.as_ref().map(alert).transpose()
 }
 
-/// Ends every open alert of a kind about a machine, on somebody's behalf.
+/// Ends every open alert of a kind about a machine, on somebody's behalf. Gives those it ended.
 pub async fn end_all(
     tx: &mut Tx,
     machine: MachineId,
     kind: &str,
     by: &str,
     now_ms: i64,
-) -> Result<(), StoreError> {
-    tx.execute(
+) -> Result<Vec<Alert>, StoreError> {
+    let sql = concat!(
         "UPDATE alerts SET resolved_at_ms = $4, resolved_by = $3 \
-         WHERE machine_id = $1 AND kind = $2 AND resolved_at_ms = 0",
-        &[(&machine.0).into(), kind.into(), by.into(), now_ms.into()],
-    )
-    .await?;
-    Ok(())
+         WHERE machine_id = $1 AND kind = $2 AND resolved_at_ms = 0 RETURNING ",
+        columns!()
+    );
+    let rows = tx.all(sql, &[(&machine.0).into(), kind.into(), by.into(), now_ms.into()]).await?;
+    rows.iter().map(alert).collect()
 }
 
-const SELECT: &str = "SELECT machine_id, alert_id, kind, alert_key, detail, epoch, seq, product_id, order_id, \
-     purchase_id, occurrences, created_at_ms, last_at_ms, acknowledged_by, acknowledged_at_ms, resolved_by, \
-     resolved_at_ms, note, trace_id FROM alerts";
+const SELECT: &str = concat!("SELECT ", columns!(), " FROM alerts");
 
-fn alert(row: &Row) -> Result<Alert, StoreError> {
+pub(super) fn alert(row: &Row) -> Result<Alert, StoreError> {
     let mut c = row.columns();
     let machine = MachineId(c.uuid()?);
     Ok(Alert {
@@ -160,24 +170,35 @@ pub async fn list(
     session.all(AssertSqlSafe(sql), &args).await?.iter().map(alert).collect()
 }
 
-/// Notes who is on it, unless somebody is or it is over.
-pub async fn acknowledge(tx: &mut Tx, id: AlertId, by: &str, now_ms: i64) -> Result<(), StoreError> {
-    tx.execute(
+/// Notes who is on it, unless somebody is or it is over. Gives the alert when this changed it.
+pub async fn acknowledge(
+    tx: &mut Tx,
+    id: AlertId,
+    by: &str,
+    now_ms: i64,
+) -> Result<Option<Alert>, StoreError> {
+    let sql = concat!(
         "UPDATE alerts SET acknowledged_by = $2, acknowledged_at_ms = $3 \
-         WHERE alert_id = $1 AND acknowledged_at_ms = 0 AND resolved_at_ms = 0",
-        &[(&id.0).into(), by.into(), now_ms.into()],
-    )
-    .await?;
-    Ok(())
+         WHERE alert_id = $1 AND acknowledged_at_ms = 0 AND resolved_at_ms = 0 RETURNING ",
+        columns!()
+    );
+    let row = tx.optional(sql, &[(&id.0).into(), by.into(), now_ms.into()]).await?;
+    row.as_ref().map(alert).transpose()
 }
 
-/// Notes that it is over, unless it is.
-pub async fn resolve(tx: &mut Tx, id: AlertId, by: &str, note: &str, now_ms: i64) -> Result<(), StoreError> {
-    tx.execute(
+/// Notes that it is over, unless it is. Gives the alert when this changed it.
+pub async fn resolve(
+    tx: &mut Tx,
+    id: AlertId,
+    by: &str,
+    note: &str,
+    now_ms: i64,
+) -> Result<Option<Alert>, StoreError> {
+    let sql = concat!(
         "UPDATE alerts SET resolved_by = $2, note = $3, resolved_at_ms = $4 \
-         WHERE alert_id = $1 AND resolved_at_ms = 0",
-        &[(&id.0).into(), by.into(), note.into(), now_ms.into()],
-    )
-    .await?;
-    Ok(())
+         WHERE alert_id = $1 AND resolved_at_ms = 0 RETURNING ",
+        columns!()
+    );
+    let row = tx.optional(sql, &[(&id.0).into(), by.into(), note.into(), now_ms.into()]).await?;
+    row.as_ref().map(alert).transpose()
 }

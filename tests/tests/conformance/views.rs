@@ -4,9 +4,9 @@ use crate::chain::{Chain, sync};
 use crate::stage::{START_MS, Stage};
 use server::domain::ids::{AlertId, CredentialId, MachineId};
 use server::domain::sync::{
-    AlertKind, AlertRaise, AssignmentCause, AssignmentRow, Branch, BranchKey, BranchReason, BranchState,
-    ConfigFact, Disposition, EpochRow, EpochStatus, LastContact, Ledger, MachineStanding, MachineView,
-    SlotRow, Sold, SyncCall, Verdict, VerdictReason, Writes,
+    AlertKind, AlertOver, AlertRaise, AssignmentCause, AssignmentRow, Branch, BranchKey, BranchReason,
+    BranchState, ConfigFact, Disposition, EpochRow, EpochStatus, LastContact, Ledger, MachineStanding,
+    MachineView, SlotRow, Sold, SyncCall, Verdict, VerdictReason, Writes,
 };
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -262,7 +262,12 @@ pub(crate) async fn an_open_alert_is_counted_up_and_one_that_is_over_is_raised_a
         "one cause is one alert, from its first record"
     );
 
-    let over = (machine, AlertKind::MachineFault, "JAM:3".to_owned());
+    let over = AlertOver {
+        machine,
+        kind: AlertKind::MachineFault,
+        key: "JAM:3".to_owned(),
+        trace_id: "t-8".to_owned(),
+    };
     change(stage, &call, |_, writes| writes.alerts_over = vec![over.clone()]).await;
     assert!(stage.rows(open).await.is_empty());
     change(stage, &call, |_, writes| writes.alerts = vec![raise(9)]).await;

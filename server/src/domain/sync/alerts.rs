@@ -1,7 +1,7 @@
 //! How alerts of a Sync are worded and told apart.
 
 use super::call::SyncCall;
-use super::writes::{AlertKind, AlertRaise, Writes};
+use super::writes::{AlertKind, AlertOver, AlertRaise, Writes};
 use crate::domain::ids::{AlertId, Ids};
 use vend_core::id::Epoch;
 
@@ -21,7 +21,8 @@ pub(super) fn raise(
 /// back instead: its records tell of it.
 pub(super) fn over(writes: &mut Writes, call: &SyncCall, kind: AlertKind, key: String) {
     writes.alerts.retain(|a| !(a.machine == call.machine && a.kind == kind && a.key == key));
-    writes.alerts_over.push((call.machine, kind, key));
+    let (machine, trace_id) = (call.machine, call.trace_id.clone());
+    writes.alerts_over.push(AlertOver { machine, kind, key, trace_id });
 }
 
 /// Raises an alert told apart by a key of its own.

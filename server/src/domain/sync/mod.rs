@@ -27,8 +27,8 @@ pub use view::{
     MachineView, SlotRow, Sold, Verdict,
 };
 pub use writes::{
-    AlertKind, AlertRaise, AssignmentCause, AssignmentRow, ConfigFact, DeadLetterRow, Disposition, EventRow,
-    GapReason, GapRow, QuarantineRow, RecordRow, VerdictReason, Writes,
+    AlertKind, AlertOver, AlertRaise, AssignmentCause, AssignmentRow, ConfigFact, DeadLetterRow, Disposition,
+    EventRow, GapReason, GapRow, QuarantineRow, RecordRow, VerdictReason, Writes,
 };
 
 /// SHA-256 of a record, over itself and all before it in its epoch.

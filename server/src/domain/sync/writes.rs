@@ -23,8 +23,8 @@ pub struct Writes {
     pub verdicts_seen: Vec<(MachineId, u64)>,
     /// Alerts to raise, or to count up when one with the same key is open.
     pub alerts: Vec<AlertRaise>,
-    /// Alerts that are over: `(machine, kind, key)`.
-    pub alerts_over: Vec<(MachineId, AlertKind, String)>,
+    /// Alerts that are over, if they are open at all.
+    pub alerts_over: Vec<AlertOver>,
     /// New desired assignments.
     pub assignments: Vec<AssignmentRow>,
     /// What machines did with assignments.
@@ -244,6 +244,19 @@ impl AlertKind {
             Self::SlotDrift => "SLOT_DRIFT",
         }
     }
+}
+
+/// An alert that is over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AlertOver {
+    /// Whose.
+    pub machine: MachineId,
+    /// What.
+    pub kind: AlertKind,
+    /// Tells one alert of a kind from another.
+    pub key: String,
+    /// Trace that ended it.
+    pub trace_id: String,
 }
 
 /// An alert to raise. One with the same `(machine, kind, key)` that is still open is counted up instead.

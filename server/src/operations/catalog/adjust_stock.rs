@@ -3,10 +3,12 @@
 use super::{archived, low_stock, not_found, shown};
 use crate::domain::catalog::{Adjustment, MAX_STOCK, NewAdjustment, Product, StockRefusal, adjusted};
 use crate::domain::request::RequestKey;
+use crate::domain::stock::{StockCause, StockMove};
 use crate::error::{ApiError, Reason};
 use crate::operations::Deps;
 use crate::operations::deps::{Failure, write};
 use crate::operations::request::begin;
+use crate::store::events::{self, Happening};
 use crate::store::{Tx, catalog as store};
 use uuid::Uuid;
 
@@ -77,6 +79,10 @@ async fn adjust(
     store::set_stock(tx, &adjustment).await?;
     let was_low = row.is_low();
     row.stock = stock_after;
-    low_stock::note(tx, &row, was_low, alert, adjustment.at_ms).await?;
+    let moved = StockMove { product, delta: adjustment.delta, after: stock_after };
+    let cause = StockCause::Adjusted(adjustment.clone());
+    let mut happenings = vec![Happening::stock(&moved, &cause, adjustment.at_ms, &alert.origin)?];
+    happenings.extend(low_stock::note(tx, &row, was_low, alert, adjustment.at_ms).await?);
+    events::write(tx, &happenings).await?;
     Ok((row, adjustment))
 }

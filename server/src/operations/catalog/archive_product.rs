@@ -5,7 +5,7 @@ use crate::domain::catalog::Product;
 use crate::error::ApiError;
 use crate::operations::Deps;
 use crate::operations::deps::write;
-use crate::store::catalog as store;
+use crate::store::{catalog as store, events};
 use vend_core::id::ProductId;
 
 /// Archives a product; one that is archived stays as it is.
@@ -24,7 +24,8 @@ pub async fn archive_product(deps: &Deps, id: ProductId) -> Result<Product, ApiE
             let was_low = before.is_low();
             store::archive(tx, id, now_ms).await?;
             let after = store::find(tx, id).await?.ok_or_else(|| not_found(id))?;
-            low_stock::note(tx, &after, was_low, alert, now_ms).await?;
+            let happening = low_stock::note(tx, &after, was_low, alert, now_ms).await?;
+            events::write(tx, happening.as_slice()).await?;
             Ok(after)
         })
     });

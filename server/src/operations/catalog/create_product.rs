@@ -3,11 +3,13 @@
 use super::{low_stock, name_sku_holder, not_found, parse_resource, shown};
 use crate::domain::catalog::{NewProduct, Product};
 use crate::domain::request::RequestKey;
+use crate::domain::stock::{StockCause, StockMove};
 use crate::error::ApiError;
 use crate::operations::Deps;
 use crate::operations::deps::write;
 use crate::operations::request::begin;
 use crate::store::catalog as store;
+use crate::store::events::{self, Happening};
 use vend_core::id::ProductId;
 
 /// Makes a product, or gives the one this request made before, as it is now.
@@ -26,10 +28,14 @@ pub async fn create_product(deps: &Deps, key: RequestKey, new: NewProduct) -> Re
                 return Ok(store::find(tx, id).await?.ok_or_else(|| not_found(id))?);
             }
             store::insert(tx, product).await?;
+            let moved = StockMove { product: product.id, delta: product.stock, after: product.stock };
+            let cause = StockCause::ProductCreated;
+            let mut happenings = vec![Happening::stock(&moved, &cause, now_ms, &alert.origin)?];
             // Without a threshold nobody asked to be told of fewer units than there ever were.
             if product.low_stock_threshold > 0 {
-                low_stock::note(tx, product, false, alert, now_ms).await?;
+                happenings.extend(low_stock::note(tx, product, false, alert, now_ms).await?);
             }
+            events::write(tx, &happenings).await?;
             Ok(product.clone())
         })
     })

@@ -2,35 +2,37 @@
 
 use super::shown;
 use crate::domain::catalog::Product;
-use crate::domain::fleet::LOW_STOCK;
+use crate::domain::fleet::{AlertChange, LOW_STOCK};
 use crate::domain::ids::AlertId;
 use crate::operations::Deps;
-use crate::operations::deps::trace_id;
+use crate::operations::deps::origin;
+use crate::store::events::{Happening, Origin};
 use crate::store::{StoreError, Tx, alerts};
 use uuid::Uuid;
 
 /// What an alert needs that is asked before the write begins.
 pub(super) struct NewAlert {
     id: Uuid,
-    trace_id: String,
+    pub(super) origin: Origin,
 }
 
 impl NewAlert {
     pub(super) fn new(deps: &Deps) -> Self {
-        Self { id: deps.context.new_id(), trace_id: trace_id() }
+        Self { id: deps.context.new_id(), origin: origin() }
     }
 }
 
-/// Raises or ends the alert when a product has crossed its threshold. `was_low`: before the change.
+/// Raises or ends the alert when a product has crossed its threshold. `was_low`: before the change. Gives the event of it, for
+/// the end of the transaction.
 pub(super) async fn note(
     tx: &mut Tx,
     product: &Product,
     was_low: bool,
     alert: &NewAlert,
     now_ms: i64,
-) -> Result<(), StoreError> {
+) -> Result<Option<Happening>, StoreError> {
     let key = shown(product.id).to_string();
-    match (was_low, product.is_low() && !product.is_archived()) {
+    let changed = match (was_low, product.is_low() && !product.is_archived()) {
         (false, true) => {
             let detail = format!(
                 "{} ({}): {} units left, the threshold is {}",
@@ -44,11 +46,14 @@ pub(super) async fn note(
                 detail: &detail,
                 product: Some(product.id),
                 at_ms: now_ms,
-                trace_id: &alert.trace_id,
+                trace_id: &alert.origin.trace_id,
             };
-            alerts::raise(tx, &raise).await
+            alerts::raise(tx, &raise).await?.map(|raised| (AlertChange::Raised, raised))
         }
-        (true, false) => alerts::end(tx, alerts::NO_MACHINE, LOW_STOCK, &key, now_ms).await,
-        _ => Ok(()),
-    }
+        (true, false) => alerts::end(tx, alerts::NO_MACHINE, LOW_STOCK, &key, now_ms)
+            .await?
+            .map(|ended| (AlertChange::Resolved, ended)),
+        _ => None,
+    };
+    changed.map(|(change, now)| Happening::alert(change, &now, &alert.origin)).transpose()
 }

@@ -7,7 +7,7 @@ use crate::error::{ApiError, Reason};
 use crate::operations::Deps;
 use crate::operations::deps::write;
 use crate::operations::request::begin;
-use crate::store::catalog as store;
+use crate::store::{catalog as store, events};
 use vend_core::id::ProductId;
 
 /// Changes a product whose etag is still the one that was read.
@@ -46,7 +46,8 @@ pub async fn update_product(
             let was_low = before.is_low();
             let after = before.changed(change.clone(), now_ms);
             store::update(tx, &after).await?;
-            low_stock::note(tx, &after, was_low, alert, now_ms).await?;
+            let happening = low_stock::note(tx, &after, was_low, alert, now_ms).await?;
+            events::write(tx, happening.as_slice()).await?;
             Ok(after)
         })
     })

@@ -1,13 +1,14 @@
 //! Alerts: listed, acknowledged, resolved.
 
-use crate::domain::fleet::{Alert, AlertFilter, AlertState};
+use crate::domain::fleet::{Alert, AlertChange, AlertFilter, AlertState};
 use crate::domain::ids::AlertId;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::text::Text;
 use crate::error::{ApiError, Reason};
 use crate::operations::Deps;
-use crate::operations::deps::write;
-use crate::store::alerts as store;
+use crate::operations::deps::{origin, write};
+use crate::store::events::{self, Happening, Origin};
+use crate::store::{StoreError, Tx, alerts as store};
 use uuid::Uuid;
 
 fn not_found(id: AlertId) -> ApiError {
@@ -33,14 +34,15 @@ pub async fn list_alerts(
 /// ALERT_NOT_FOUND, ALERT_RESOLVED.
 pub async fn acknowledge_alert(deps: &Deps, id: AlertId, by: String) -> Result<Alert, ApiError> {
     let now_ms = deps.context.now_ms();
-    let acknowledged = write(deps, "acknowledge_alert", by, move |tx, by| {
+    let acknowledged = write(deps, "acknowledge_alert", (by, origin()), move |tx, (by, origin)| {
         Box::pin(async move {
-            store::acknowledge(tx, id, by, now_ms).await?;
+            let changed = store::acknowledge(tx, id, by, now_ms).await?;
             let alert = store::find(tx, id).await?.ok_or_else(|| not_found(id))?;
             if alert.state() == AlertState::Resolved {
                 let text = "the alert is resolved and can't be acknowledged any more";
                 return Err(ApiError::new(Reason::AlertResolved, text).with("alert_id", id).into());
             }
+            tell(tx, AlertChange::Acknowledged, changed.as_ref(), origin).await?;
             Ok(alert)
         })
     });
@@ -58,11 +60,24 @@ pub async fn resolve_alert(
     by: String,
 ) -> Result<Alert, ApiError> {
     let now_ms = deps.context.now_ms();
-    let resolved = write(deps, "resolve_alert", (note, by), move |tx, (note, by)| {
+    let resolved = write(deps, "resolve_alert", (note, by, origin()), move |tx, (note, by, origin)| {
         Box::pin(async move {
-            store::resolve(tx, id, by, note.as_str(), now_ms).await?;
-            Ok(store::find(tx, id).await?.ok_or_else(|| not_found(id))?)
+            let changed = store::resolve(tx, id, by, note.as_str(), now_ms).await?;
+            let alert = store::find(tx, id).await?.ok_or_else(|| not_found(id))?;
+            tell(tx, AlertChange::Resolved, changed.as_ref(), origin).await?;
+            Ok(alert)
         })
     });
     Ok(resolved.await?)
+}
+
+/// Writes the event, last of all, when this call changed the alert.
+async fn tell(
+    tx: &mut Tx,
+    change: AlertChange,
+    changed: Option<&Alert>,
+    origin: &Origin,
+) -> Result<(), StoreError> {
+    let happening = changed.map(|alert| Happening::alert(change, alert, origin)).transpose()?;
+    events::write(tx, happening.as_slice()).await
 }

@@ -2,11 +2,12 @@
 
 use super::list_credentials::still_unsent;
 use super::lock_machine;
-use crate::domain::fleet::{Credential, REVOKED_UNSENT, Revocation, RevokeRefusal, revoke};
+use crate::domain::fleet::{AlertChange, Credential, REVOKED_UNSENT, Revocation, RevokeRefusal, revoke};
 use crate::domain::ids::{AlertId, CredentialId};
 use crate::error::{ApiError, Reason};
 use crate::operations::Deps;
-use crate::operations::deps::{Failure, trace_id, write};
+use crate::operations::deps::{Failure, origin, write};
+use crate::store::events::{self, Happening, Origin};
 use crate::store::fleet::credentials;
 use crate::store::{Tx, alerts};
 
@@ -20,8 +21,8 @@ pub async fn revoke_credential(
     how: Revocation,
 ) -> Result<(Credential, u64), ApiError> {
     let (now_ms, alert) = (deps.context.now_ms(), AlertId(deps.context.new_id()));
-    let revoked = write(deps, "revoke_credential", trace_id(), move |tx, trace| {
-        Box::pin(end(tx, id, how, (alert, trace), now_ms))
+    let revoked = write(deps, "revoke_credential", origin(), move |tx, origin| {
+        Box::pin(end(tx, id, how, (alert, origin), now_ms))
     });
     Ok(revoked.await?)
 }
@@ -30,7 +31,7 @@ async fn end(
     tx: &mut Tx,
     id: CredentialId,
     how: Revocation,
-    (alert, trace_id): (AlertId, &str),
+    (alert, origin): (AlertId, &Origin),
     now_ms: i64,
 ) -> Result<(Credential, u64), Failure> {
     let not_found = || {
@@ -67,9 +68,12 @@ async fn end(
             detail: &detail,
             product: None,
             at_ms: now_ms,
-            trace_id,
+            trace_id: &origin.trace_id,
         };
-        alerts::raise(tx, &raise).await?;
+        let raised = alerts::raise(tx, &raise).await?;
+        let happening =
+            raised.map(|raised| Happening::alert(AlertChange::Raised, &raised, origin)).transpose()?;
+        events::write(tx, happening.as_slice()).await?;
     }
     Ok((after, still))
 }

@@ -8,7 +8,9 @@ use super::body::read_body;
 use super::{expect_real, lock_machine, machine_not_found, reenroll_token, resource};
 use crate::auth::SecretKey;
 use crate::context::Context;
-use crate::domain::fleet::{ClaimToken, DesiredCause, Machine, MachineKind, REENROLL_TTL_MS, Split, rivals};
+use crate::domain::fleet::{
+    AlertChange, ClaimToken, DesiredCause, Machine, MachineKind, REENROLL_TTL_MS, Split, rivals,
+};
 use crate::domain::ids::{CredentialId, MachineId};
 use crate::domain::request::RequestKey;
 use crate::domain::sync::{
@@ -18,8 +20,9 @@ use crate::domain::sync::{
 use crate::domain::text::Text;
 use crate::error::{ApiError, Reason};
 use crate::operations::Deps;
-use crate::operations::deps::{ContextIds, Failure, trace_id, write};
+use crate::operations::deps::{ContextIds, Failure, origin, write};
 use crate::operations::request::begin;
+use crate::store::events::{self, Happening, Origin};
 use crate::store::fleet::{branches, claims, configs, judged, machines};
 use crate::store::{Tx, alerts};
 use std::collections::HashMap;
@@ -53,7 +56,7 @@ pub async fn split_machine(
         by_key: deps.key.clone(),
         context: deps.context.clone(),
         now_ms: deps.context.now_ms(),
-        trace_id: trace_id(),
+        origin: origin(),
     };
     let split = write(deps, "split_machine", (key, plan), |tx, (key, plan)| Box::pin(split(tx, key, plan)));
     Ok(split.await?)
@@ -68,7 +71,7 @@ struct Plan {
     by_key: SecretKey,
     context: Context,
     now_ms: i64,
-    trace_id: String,
+    origin: Origin,
 }
 
 fn not_cloned(machine: MachineId, text: &str) -> Failure {
@@ -102,10 +105,11 @@ async fn split(tx: &mut Tx, key: &RequestKey, plan: &Plan) -> Result<Split, Fail
     move_epoch(&mut old, &mut new, plan);
     keep_epoch(&mut old, &rivals.iter().copied().collect::<Vec<_>>(), plan);
     let stays_cloned = rivals.len() > 1;
+    let mut ended = Vec::new();
     if !stays_cloned {
         old.machine.standing = MachineStanding::Active;
         let kind = AlertKind::MachineCloned.as_str();
-        alerts::end_all(tx, plan.old, kind, BY, plan.now_ms).await?;
+        ended = alerts::end_all(tx, plan.old, kind, BY, plan.now_ms).await?;
     }
     old.machine_dirty = true;
     save(tx, plan, old, Writes::default()).await?;
@@ -116,7 +120,13 @@ async fn split(tx: &mut Tx, key: &RequestKey, plan: &Plan) -> Result<Split, Fail
         count_held(tx, plan, plan.old, *kept).await?;
     }
     crate::store::requests::note_response(tx, key, plan.claim.as_bytes()).await?;
-    describe(tx, plan.new, plan.old, plan.claim).await
+    let split = describe(tx, plan.new, plan.old, plan.claim).await?;
+    let mut happenings = Vec::with_capacity(ended.len());
+    for alert in &ended {
+        happenings.push(Happening::alert(AlertChange::Resolved, alert, &plan.origin)?);
+    }
+    events::write(tx, &happenings).await?;
+    Ok(split)
 }
 
 /// The new machine with its claim token and what its device is to sell.
@@ -362,7 +372,7 @@ fn quiet_call(plan: &Plan, machine: MachineId, epoch: Epoch) -> SyncCall {
         commands_done_through: 0,
         firmware: String::new(),
         received_at_ms: 0,
-        trace_id: plan.trace_id.clone(),
+        trace_id: plan.origin.trace_id.clone(),
     }
 }
 

@@ -1,8 +1,11 @@
-//! Alerts of a batch: one row per cause, counted up while it is open.
+//! Alerts of a batch: one row per cause, counted up while it is open; and the events of those that began or ended.
 
+use crate::domain::fleet::AlertChange;
 use crate::domain::ids::MachineId;
 use crate::domain::sync::{AlertKind, AlertRaise, Writes};
+use crate::store::alerts::{alert, columns};
 use crate::store::bulk::{Bulk, Kind};
+use crate::store::events::{Happening, Origin};
 use crate::store::value::int;
 use crate::store::{StoreError, Tx};
 use Kind::{Bytes, Int, Text};
@@ -13,15 +16,21 @@ static RAISE: Bulk = Bulk::new(
     "INSERT INTO alerts (machine_id, alert_id, kind, alert_key, detail, epoch, seq, occurrences, created_at_ms, \
      last_at_ms, trace_id)",
     &[Bytes, Bytes, Text, Text, Text, Bytes, Int, Int, Int, Int, Text],
-    "ON CONFLICT (machine_id, kind, alert_key) WHERE resolved_at_ms = 0 DO UPDATE SET \
-     occurrences = alerts.occurrences + excluded.occurrences, last_at_ms = excluded.last_at_ms",
+    concat!(
+        "ON CONFLICT (machine_id, kind, alert_key) WHERE resolved_at_ms = 0 DO UPDATE SET \
+         occurrences = alerts.occurrences + excluded.occurrences, last_at_ms = excluded.last_at_ms RETURNING ",
+        columns!()
+    ),
 );
 
 static OVER: Bulk = Bulk::new(
     "WITH input (machine_id, kind, alert_key, at_ms) AS (",
     &[Bytes, Text, Text, Int],
-    ") UPDATE alerts SET resolved_at_ms = i.at_ms FROM input AS i WHERE alerts.machine_id = i.machine_id \
-     AND alerts.kind = i.kind AND alerts.alert_key = i.alert_key AND alerts.resolved_at_ms = 0",
+    concat!(
+        ") UPDATE alerts SET resolved_at_ms = i.at_ms FROM input AS i WHERE alerts.machine_id = i.machine_id \
+         AND alerts.kind = i.kind AND alerts.alert_key = i.alert_key AND alerts.resolved_at_ms = 0 RETURNING ",
+        columns!()
+    ),
 );
 
 struct Raised<'w> {
@@ -30,13 +39,27 @@ struct Raised<'w> {
     last_at_ms: i64,
 }
 
-/// Ends what is over, then raises: an alert of the batch that is raised anew after it was over stays open.
-pub(super) async fn write(tx: &mut Tx, writes: &Writes, now_ms: i64) -> Result<(), StoreError> {
+/// Ends what is over, then raises: an alert of the batch that is raised anew after it was over stays open. Gives the events
+/// of both, for the end of the transaction; one that was counted up is none.
+pub(super) async fn write(tx: &mut Tx, writes: &Writes, now_ms: i64) -> Result<Vec<Happening>, StoreError> {
+    let mut happenings = Vec::new();
     let mut rows = OVER.rows(writes.alerts_over.len());
-    for (machine, kind, key) in &writes.alerts_over {
-        rows.push([machine.as_bytes().into(), kind.as_str().into(), key.into(), now_ms.into()]);
+    for over in &writes.alerts_over {
+        rows.push([
+            over.machine.as_bytes().into(),
+            over.kind.as_str().into(),
+            (&over.key).into(),
+            now_ms.into(),
+        ]);
     }
-    rows.write(tx).await?;
+    for row in rows.fetch(tx).await? {
+        let ended = alert(&row)?;
+        let by = writes.alerts_over.iter().find(|over| {
+            Some(over.machine) == ended.machine && over.kind.as_str() == ended.kind && over.key == ended.key
+        });
+        let origin = origin(by.map_or("", |over| &over.trace_id));
+        happenings.push(Happening::alert(AlertChange::Resolved, &ended, &origin)?);
+    }
 
     // A statement must not meet the same key twice.
     let mut order: Vec<Raised<'_>> = Vec::new();
@@ -67,6 +90,16 @@ pub(super) async fn write(tx: &mut Tx, writes: &Writes, now_ms: i64) -> Result<(
             (&first.trace_id).into(),
         ]);
     }
-    rows.write(tx).await?;
-    Ok(())
+    for row in rows.fetch(tx).await? {
+        let raised = alert(&row)?;
+        // A row with another id was open before and is only counted up.
+        if order.iter().any(|new| new.first.id == raised.id) {
+            happenings.push(Happening::alert(AlertChange::Raised, &raised, &origin(&raised.trace_id))?);
+        }
+    }
+    Ok(happenings)
+}
+
+fn origin(trace_id: &str) -> Origin {
+    Origin { trace_id: trace_id.to_owned(), traceparent: String::new() }
 }

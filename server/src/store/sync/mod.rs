@@ -48,6 +48,11 @@ impl Store {
 }
 
 impl HotTx {
+    /// The transaction itself.
+    pub fn tx(&mut self) -> &mut Tx {
+        &mut self.tx
+    }
+
     /// Makes the batch durable. After [`StoreError::Unavailable`] it may or may not be: the devices ask again.
     pub async fn commit(self) -> Result<(), StoreError> {
         let Self { tx, store, .. } = self;

@@ -10,7 +10,7 @@ use super::{Aside, HotTx};
 use crate::domain::fleet::{branch_id, dead_letter_id, gap_id};
 use crate::domain::ids::MachineId;
 use crate::domain::sync::{EpochRow, MachineView, Writes};
-use crate::store::events::{self, NewEvent};
+use crate::store::events::{self, Happening, NewEvent};
 use crate::store::value::{Arg, int};
 use crate::store::{StoreError, Tx};
 use std::collections::HashMap;
@@ -48,9 +48,9 @@ pub(in crate::store) async fn write_all(
     write_branches(tx, views).await?;
     write_set_aside(tx, writes).await?;
     write_verdicts(tx, writes).await?;
-    super::alerts::write(tx, writes, now_ms).await?;
+    let happenings = super::alerts::write(tx, writes, now_ms).await?;
     write_assignments(tx, writes).await?;
-    write_events(tx, writes).await
+    write_events(tx, writes, &happenings).await
 }
 
 async fn write_records(tx: &mut Tx, writes: &Writes) -> Result<(), StoreError> {
@@ -333,24 +333,22 @@ async fn write_assignments(tx: &mut Tx, writes: &Writes) -> Result<(), StoreErro
     Ok(())
 }
 
-async fn write_events(tx: &mut Tx, writes: &Writes) -> Result<(), StoreError> {
-    let events: Vec<NewEvent<'_>> = writes
-        .events
-        .iter()
-        .map(|event| NewEvent {
-            id: event.id,
-            kind: events::KIND_RECORDS,
-            machine: Some(event.machine),
-            epoch: Some(event.epoch),
-            first_seq: event.first_seq,
-            last_seq: event.last_seq,
-            at_ms: event.at_ms,
-            trace_id: &event.trace_id,
-            traceparent: "",
-            subject: None,
-            customer: None,
-            body: None,
-        })
-        .collect();
+/// Records before the alerts they raise. All of it is about machines, so of one shard.
+async fn write_events(tx: &mut Tx, writes: &Writes, happenings: &[Happening]) -> Result<(), StoreError> {
+    let records = writes.events.iter().map(|event| NewEvent {
+        id: event.id,
+        kind: events::KIND_RECORDS,
+        machine: Some(event.machine),
+        epoch: Some(event.epoch),
+        first_seq: event.first_seq,
+        last_seq: event.last_seq,
+        at_ms: event.at_ms,
+        trace_id: &event.trace_id,
+        traceparent: "",
+        subject: None,
+        customer: None,
+        body: None,
+    });
+    let events: Vec<NewEvent<'_>> = records.chain(happenings.iter().map(Happening::event)).collect();
     events::append(tx, events::SYNC_SHARD, &events).await
 }
