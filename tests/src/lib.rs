@@ -5,6 +5,7 @@
 //! * [`client`]: channels to it over TLS, with a token.
 //! * [`link`]: a wire between a machine and the server that can be cut, stalled and mended.
 //! * [`fleet`]: all of it together, on either engine, with machines and an operator.
+//! * [`gateway`]: a payment gateway that misbehaves on demand and keeps a ledger of every charge.
 //! * [`device`]: a machine with its real journal and agent, moved step by step.
 //! * [`checker`]: whether every durable record of every device is on the server exactly once, and the sums are right.
 //! * [`wait`]: waiting for a condition with a deadline, which is the only waiting there is.
@@ -21,6 +22,7 @@ pub mod checker;
 pub mod client;
 pub mod device;
 pub mod fleet;
+pub mod gateway;
 pub mod link;
 pub mod postgres;
 pub mod server;
