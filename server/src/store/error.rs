@@ -47,6 +47,8 @@ pub enum UniqueKey {
     RequestId,
     /// `claim_tokens.token_hash`.
     ClaimToken,
+    /// `orders.idempotency_key` of a customer: another call with it was faster.
+    OrderKey,
     /// Any other.
     Other,
 }
@@ -58,6 +60,7 @@ impl fmt::Display for UniqueKey {
             Self::Serial => "serial",
             Self::RequestId => "request id",
             Self::ClaimToken => "claim token",
+            Self::OrderKey => "order key",
             Self::Other => "another",
         })
     }
@@ -80,7 +83,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::unavailable(error),
-            StoreError::Conflict(_) | StoreError::Taken(UniqueKey::RequestId) => {
+            StoreError::Conflict(_) | StoreError::Taken(UniqueKey::RequestId | UniqueKey::OrderKey) => {
                 Self::new(Reason::LockConflict, "lost a race for the same rows; try again").caused_by(error)
             }
             StoreError::UniqueCounted
@@ -154,11 +157,12 @@ fn from_database(error: &dyn sqlx::error::DatabaseError) -> Option<StoreError> {
 
 /// PostgreSQL names the index, SQLite the columns.
 fn taken(said: &str) -> StoreError {
-    const KEYS: [(&str, &str, UniqueKey); 4] = [
+    const KEYS: [(&str, &str, UniqueKey); 5] = [
         ("products_sku", "products.sku", UniqueKey::Sku),
         ("machines_serial", "machines.serial", UniqueKey::Serial),
         ("request_ids_pkey", "request_ids.caller", UniqueKey::RequestId),
         ("claim_tokens_hash", "claim_tokens.token_hash", UniqueKey::ClaimToken),
+        ("orders_key", "orders.customer_id", UniqueKey::OrderKey),
     ];
     if said.contains("records_counted") || said.contains("records.transaction_id") {
         return StoreError::UniqueCounted;

@@ -8,7 +8,7 @@
 //! - Writes: [`Store::run_tx`] runs a function in a transaction on a task of its own, and again when it lost a race. The
 //!   hot path of Sync uses [`Store::begin_hot`] from its committer instead.
 //! - **Architecture Invariant**: rows are locked in one order: `machine_sync` rows by machine id, then whatever belongs to
-//!   them, then products by id, and event heads last, by shard.
+//!   them, then request ids, orders by id, products by id, alerts, and event heads last, by shard.
 //!
 //! To add a table: a step in `migrations/` for both engines under one name, listed in `migrate.rs`; to add a promise: a
 //! function of the conformance suite.
@@ -17,6 +17,7 @@ pub mod alerts;
 mod backup;
 mod bulk;
 pub mod catalog;
+pub mod clock;
 mod engine;
 mod error;
 pub mod events;
@@ -25,9 +26,11 @@ mod keyed;
 mod meta;
 mod migrate;
 mod options;
+pub mod orders;
 mod packed;
 pub mod requests;
 mod retention;
+pub mod stock;
 mod sync;
 mod tx;
 mod value;
@@ -48,6 +51,7 @@ use engine::Pools;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 use tracing::Instrument as _;
 
 /// Pause after a lost race grows from this, doubling, with full jitter.
@@ -63,6 +67,8 @@ pub struct Store {
     retries: u32,
     connections: u32,
     counts: Arc<Counts>,
+    /// Rises with every commit of this process that wrote events.
+    events: watch::Sender<u64>,
 }
 
 /// Counted since the start of the process; for metrics.
@@ -86,7 +92,14 @@ impl Store {
             Target::Postgres(url) => engine::postgres::open(url, options).await?,
         };
         let (retries, connections) = (options.retries, options.connections);
-        Ok(Self { pools, context, retries, connections, counts: Arc::default() })
+        Ok(Self {
+            pools,
+            context,
+            retries,
+            connections,
+            counts: Arc::default(),
+            events: watch::Sender::new(0),
+        })
     }
 
     /// Which engine is behind.
@@ -102,6 +115,12 @@ impl Store {
     #[must_use]
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// Changes when this process committed events: a hint that reading on may be worth it. Other processes' commits don't show.
+    #[must_use]
+    pub fn events_committed(&self) -> watch::Receiver<u64> {
+        self.events.subscribe()
     }
 
     /// A connection to read with. Bounded by the pool; held only as long as a request needs it.
@@ -188,12 +207,14 @@ impl Store {
     async fn begin(&self) -> Result<Tx, StoreError> {
         match &self.pools {
             // Deferred transactions that turn into writes fail at once, whatever busy_timeout says.
-            Pools::Sqlite { writer, .. } => Ok(Tx::sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)),
+            Pools::Sqlite { writer, .. } => {
+                Ok(Tx::sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, self.events.clone()))
+            }
             Pools::Postgres(pool) => {
                 let mut attempt = 0;
                 loop {
                     match pool.begin().await {
-                        Ok(transaction) => return Ok(Tx::postgres(transaction)),
+                        Ok(transaction) => return Ok(Tx::postgres(transaction, self.events.clone())),
                         // A connection that died in the pool: nothing was begun, the next may be a live one.
                         Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) if attempt < self.connections => {
                             attempt += 1;
