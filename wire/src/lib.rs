@@ -28,7 +28,7 @@ mod totals;
 pub use check::{format_uuid, parse_uuid};
 pub use error::BodyError;
 pub use hash::{BrokenChain, Hash, Link, NO_HASH, record_hash, sha256, verify_chain};
-pub use record::{Encoded, decode, encode, kind_from_number};
+pub use record::{Encoded, body_to_proto, decode, encode, kind_from_number};
 pub use totals::{from_proto as totals_from_proto, to_proto as totals_to_proto};
 
 /// Schema of the bodies written here; the only one there is.

@@ -3,11 +3,13 @@
 //! **Architecture Invariant:** nothing here is async, speaks SQL or knows a generated type.
 
 pub mod catalog;
+pub mod event;
 pub mod fleet;
 pub mod ids;
 pub mod order;
 pub mod page;
 pub mod payment;
+pub mod pool;
 pub mod request;
 pub mod stock;
 pub mod sync;

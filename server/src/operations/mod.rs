@@ -3,8 +3,11 @@
 pub mod catalog;
 mod commit;
 mod deps;
+pub mod events;
 pub mod fleet;
 mod forget_request_ids;
+pub mod orders;
+pub mod payments;
 mod request;
 pub mod retention;
 pub mod sync;

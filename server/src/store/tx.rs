@@ -8,6 +8,7 @@ use sqlx::{PgConnection, Postgres, SqlSafeStr, Sqlite, SqliteConnection, Transac
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
+use tokio::sync::watch;
 
 /// A connection to read with. Each statement sees what was committed when it began.
 pub struct Session {
@@ -113,15 +114,25 @@ impl std::fmt::Debug for Session {
 #[derive(Debug)]
 pub struct Tx {
     session: Session,
+    /// Told once the transaction is committed, if it wrote events.
+    events: watch::Sender<u64>,
+    wrote_events: bool,
 }
 
 impl Tx {
-    pub(super) fn sqlite(transaction: Transaction<'static, Sqlite>) -> Self {
-        Self { session: Session { link: Link::SqliteTx(transaction) } }
+    pub(super) fn sqlite(transaction: Transaction<'static, Sqlite>, events: watch::Sender<u64>) -> Self {
+        let session = Session { link: Link::SqliteTx(transaction) };
+        Self { session, events, wrote_events: false }
     }
 
-    pub(super) fn postgres(transaction: Transaction<'static, Postgres>) -> Self {
-        Self { session: Session { link: Link::PostgresTx(transaction) } }
+    pub(super) fn postgres(transaction: Transaction<'static, Postgres>, events: watch::Sender<u64>) -> Self {
+        let session = Session { link: Link::PostgresTx(transaction) };
+        Self { session, events, wrote_events: false }
+    }
+
+    /// Readers of the event log are to be woken by the commit.
+    pub(super) fn note_events(&mut self) {
+        self.wrote_events = true;
     }
 
     /// Runs a statement; gives the number of rows it wrote.
@@ -141,6 +152,9 @@ impl Tx {
             Link::SqliteTx(transaction) => transaction.commit().await?,
             Link::PostgresTx(transaction) => transaction.commit().await?,
             Link::SqliteRead(_) | Link::PostgresRead(_) => {}
+        }
+        if self.wrote_events {
+            self.events.send_modify(|commits| *commits = commits.wrapping_add(1));
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ pub fn encode(record: &Record) -> Encoded {
     let message = v1::RecordBody {
         stamp: Some(stamp(&record.stamp)),
         lifetime_after: record.lifetime_after.as_ref().map(totals::to_proto),
-        body: Some(body(&record.body)),
+        body: Some(body_to_proto(&record.body)),
     };
     Encoded { kind: record.body.kind(), schema: crate::SCHEMA, body: message.encode_to_vec() }
 }
@@ -47,7 +47,9 @@ fn stamp(stamp: &Stamp) -> v1::Stamp {
     }
 }
 
-fn body(body: &Body) -> ProtoBody {
+/// A body as its message.
+#[must_use]
+pub fn body_to_proto(body: &Body) -> ProtoBody {
     match body {
         Body::Boot(b) => ProtoBody::Boot(boot(b)),
         Body::Vend(v) => ProtoBody::Vend(vend(v)),

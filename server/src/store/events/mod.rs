@@ -7,6 +7,7 @@
 mod alert_body;
 mod body;
 mod happening;
+pub mod read;
 mod stock_body;
 
 pub use alert_body::AlertBody;
@@ -34,6 +35,9 @@ pub const KIND_ORDER: i64 = 2;
 pub const KIND_STOCK: i64 = 3;
 /// `events.kind` of what happened to an alert: [`AlertBody`]; the subject is the alert, the machine its own.
 pub const KIND_ALERT: i64 = 4;
+/// `events.kind` of one record that counts since its dead letter was redriven. Written apart from [`KIND_RECORDS`], so that
+/// a range's expansion never changes after it was read.
+pub const KIND_REDRIVEN: i64 = 5;
 
 /// An event before it has its position.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +96,7 @@ pub async fn append(tx: &mut Tx, shard: i64, events: &[NewEvent<'_>]) -> Result<
     if events.is_empty() {
         return Ok(());
     }
+    tx.note_events();
     let count = int(events.len() as u64)?;
     let (bulk, base) = match tx.engine() {
         Engine::Postgres => (&ON_POSTGRES, 0),

@@ -14,7 +14,7 @@ macro_rules! columns {
     };
 }
 
-pub(super) fn stored(c: &mut Columns<'_>) -> Result<StoredRecord, StoreError> {
+pub(in crate::store) fn stored(c: &mut Columns<'_>) -> Result<StoredRecord, StoreError> {
     Ok(StoredRecord {
         machine: MachineId(c.uuid()?),
         chain: Epoch(c.array()?),
