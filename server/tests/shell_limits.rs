@@ -69,6 +69,9 @@ async fn calls_above_the_load_limit_are_turned_away_before_work_with_a_time_to_c
         assert_eq!(status.code(), Code::ResourceExhausted);
         let details = assert_reason(&status, Reason::Overloaded);
         assert!(details.retry_info().unwrap().retry_delay.unwrap() >= Duration::from_millis(500));
+        let mut sync = Request::new(v1::SyncRequest::default());
+        authorize(&mut sync, &machine_header());
+        MachineSyncServiceClient::new(bench.channel().await).sync(sync).await.unwrap();
         bench.levers.release.notify_one();
     };
     let (held, ()) = tokio::join!(held, second);
@@ -88,6 +91,26 @@ async fn a_caller_that_asks_too_often_is_told_when_to_come_back_and_others_are_n
     assert!(details.retry_info().unwrap().retry_delay.unwrap() <= Duration::from_secs(1));
     assert_eq!(details.error_info().unwrap().metadata["limit"], "1");
     bench.get_product_with("any", |request| authorize(request, &machine_header())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_service_may_call_more_often_than_a_person() {
+    let bench = Bench::start(|config| {
+        let limits = &mut config.limits;
+        (limits.rate_per_s, limits.rate_burst) = (1, 1);
+        (limits.service_rate_per_s, limits.service_rate_burst) = (1, 4);
+    })
+    .await;
+    let ask = |role: Role| {
+        let header = bench.token(role);
+        bench.get_product_with("any", move |request| authorize(request, &header))
+    };
+    for _ in 0..4 {
+        ask(Role::Service).await.unwrap();
+    }
+    assert_reason(&ask(Role::Service).await.unwrap_err(), Reason::RateLimited);
+    ask(Role::Viewer).await.unwrap();
+    assert_reason(&ask(Role::Viewer).await.unwrap_err(), Reason::RateLimited);
 }
 
 #[tokio::test]

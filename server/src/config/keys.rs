@@ -1,67 +1,7 @@
 //! Every key: what it means, its unit and its bounds. The loader refuses what breaks a rule here; `--print-config` prints it.
 
-/// What a value must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
-    /// A whole number in `min..=max`.
-    Int {
-        /// Smallest.
-        min: i64,
-        /// Largest.
-        max: i64,
-        /// Unit, also the key's last word where it fits.
-        unit: &'static str,
-    },
-    /// true or false.
-    Bool,
-    /// A socket address, `ip:port`; port 0 takes any free one.
-    Address,
-    /// Text of at most so many bytes.
-    Text {
-        /// Fewest bytes.
-        min: usize,
-        /// Most bytes.
-        max: usize,
-    },
-    /// One of these words.
-    OneOf(&'static [&'static str]),
-    /// A list of texts; in the environment and in flags separated by commas.
-    List {
-        /// Most items.
-        max: usize,
-    },
-}
-
-/// One key.
-#[derive(Debug, Clone, Copy)]
-pub struct Key {
-    /// `section.key`.
-    pub path: &'static str,
-    /// What a value must be.
-    pub rule: Rule,
-    /// What it does.
-    pub doc: &'static str,
-}
-
-const fn int(path: &'static str, min: i64, max: i64, unit: &'static str, doc: &'static str) -> Key {
-    Key { path, rule: Rule::Int { min, max, unit }, doc }
-}
-
-const fn text(path: &'static str, min: usize, max: usize, doc: &'static str) -> Key {
-    Key { path, rule: Rule::Text { min, max }, doc }
-}
-
-const fn flag(path: &'static str, doc: &'static str) -> Key {
-    Key { path, rule: Rule::Bool, doc }
-}
-
-const fn list(path: &'static str, max: usize, doc: &'static str) -> Key {
-    Key { path, rule: Rule::List { max }, doc }
-}
-
-const fn address(path: &'static str, doc: &'static str) -> Key {
-    Key { path, rule: Rule::Address, doc }
-}
+pub use super::key::{Key, Rule};
+use super::key::{address, flag, int, list, text};
 
 /// Every key, in the order of `Config`.
 pub const KEYS: &[Key] = &[
@@ -153,7 +93,16 @@ pub const KEYS: &[Key] = &[
         1,
         1_000_000,
         "calls",
-        "Most unary calls being worked on; more are OVERLOADED before any work.",
+        "Most unary calls being worked on, Syncs apart; more are OVERLOADED before any work. One holds two buffers of \
+         8 KiB, and at most limits.message_bytes of request: 16384 small ones hold 256 MiB.",
+    ),
+    int(
+        "limits.max_syncs_in_flight",
+        1,
+        1_000_000,
+        "calls",
+        "Most Syncs being worked on, so that a fleet that comes back at once leaves room for orders; more are OVERLOADED \
+         before any work. One holds at most limits.sync_message_bytes of request.",
     ),
     int(
         "limits.max_open_streams",
@@ -195,6 +144,14 @@ pub const KEYS: &[Key] = &[
         "Calls one caller may make per second, in the long run.",
     ),
     int("limits.rate_burst", 1, 1_000_000, "calls", "Calls one caller may make at once after a pause."),
+    int(
+        "limits.service_rate_per_s",
+        1,
+        1_000_000,
+        "calls/s",
+        "The same for a caller with the role service, which speaks for thousands.",
+    ),
+    int("limits.service_rate_burst", 1, 1_000_000, "calls", "And its calls at once after a pause."),
     int(
         "limits.rate_callers",
         16,
@@ -390,28 +347,4 @@ pub const KEYS: &[Key] = &[
 /// The key of that path.
 pub fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
-}
-
-/// The known path most like this one, for the hint in an error. A path without a section is compared with bare keys.
-pub fn nearest(path: &str) -> &'static str {
-    let comparable = |key: &Key| match (path.contains('.'), key.path.split_once('.')) {
-        (false, Some((_, name))) => distance(path, name),
-        _ => distance(path, key.path),
-    };
-    KEYS.iter().min_by_key(|key| comparable(key)).map_or("", |key| key.path)
-}
-
-/// Edits (insert, delete, replace a byte) from one text to the other.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let replace = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replace.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -7,6 +7,7 @@ use toml::{Table, Value};
 use super::{
     Config,
     keys::{self, KEYS, Rule},
+    nearest::nearest,
 };
 
 /// Why a config was refused. The message names the key, where it was set, and the rule.
@@ -96,10 +97,7 @@ pub fn load(layers: &Layers) -> Result<Config, ConfigError> {
             return Err(ConfigError::UnknownKey {
                 key: name.clone(),
                 origin: "the environment".to_owned(),
-                nearest: format!(
-                    "VENDFLEET_{}",
-                    keys::nearest(&path).to_ascii_uppercase().replacen('.', "__", 1)
-                ),
+                nearest: format!("VENDFLEET_{}", nearest(&path).to_ascii_uppercase().replacen('.', "__", 1)),
             });
         }
         lay_text(&mut merged, &path, text, &format!("environment variable {name}"))?;
@@ -138,7 +136,7 @@ fn unknown(key: &str, origin: &str) -> ConfigError {
     ConfigError::UnknownKey {
         key: key.to_owned(),
         origin: origin.to_owned(),
-        nearest: keys::nearest(key).to_owned(),
+        nearest: nearest(key).to_owned(),
     }
 }
 
@@ -212,6 +210,11 @@ fn check_together(config: &Config) -> Result<(), ConfigError> {
     }
     if config.limits.rate_burst < config.limits.rate_per_s.div_ceil(10) {
         return conflict("`limits.rate_burst` must be at least a tenth of `limits.rate_per_s`");
+    }
+    if config.limits.service_rate_burst < config.limits.service_rate_per_s.div_ceil(10) {
+        return conflict(
+            "`limits.service_rate_burst` must be at least a tenth of `limits.service_rate_per_s`",
+        );
     }
     check_payments(config)?;
     let url = &config.database.url;

@@ -3,8 +3,10 @@
 //! A new setting is a field here and a row in [`keys`]; a test fails when one is without the other.
 //! `vendfleet serve --print-config` prints what is in force, with each key's meaning and bounds.
 
+mod key;
 pub mod keys;
 mod layers;
+mod nearest;
 mod print;
 #[cfg(test)]
 mod tests;
@@ -113,7 +115,8 @@ section! {
         max_connections: usize = 20_000,
         max_connections_per_ip: usize = 12_000,
         max_streams_per_connection: u32 = 256,
-        max_calls_in_flight: usize = 1_024,
+        max_calls_in_flight: usize = 16_384,
+        max_syncs_in_flight: usize = 1_024,
         max_open_streams: usize = 20_000,
         header_list_bytes: u32 = 8_192,
         sync_message_bytes: usize = 262_144,
@@ -124,6 +127,8 @@ section! {
         keepalive_timeout_ms: u64 = 10_000,
         rate_per_s: u32 = 200,
         rate_burst: u32 = 400,
+        service_rate_per_s: u32 = 20_000,
+        service_rate_burst: u32 = 20_000,
         rate_callers: usize = 50_000,
     }
 }

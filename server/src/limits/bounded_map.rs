@@ -1,6 +1,6 @@
 //! A map that never grows past its bound and forgets what was not used for longest.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 
 /// Two generations of at most half the bound each: when the young one is full it becomes the old one, and what was in the
 /// old one and not used since is forgotten. Every step costs O(1) and no list is kept.
@@ -18,7 +18,11 @@ impl<K: Eq + Hash, V> BoundedMap<K, V> {
     }
 
     /// The value of that key, which thereby counts as used.
-    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub fn get_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         if !self.young.contains_key(key) {
             let (key, value) = self.old.remove_entry(key)?;
             self.insert(key, value);

@@ -6,4 +6,4 @@ mod rate;
 mod tests;
 
 pub use bounded_map::BoundedMap;
-pub use rate::{RateLimiter, RateRefusal};
+pub use rate::{RateClass, RateLimiter, RateRefusal};

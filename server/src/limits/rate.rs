@@ -14,9 +14,31 @@ pub struct RateLimiter {
     context: Context,
     /// Callers, and when each one's bucket is empty again, since the context's start.
     empty_at: Mutex<BoundedMap<String, Duration>>,
-    per_call: Duration,
-    burst: u32,
+    each: Quota,
+    service: Quota,
+}
+
+/// Whose quota a caller has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateClass {
+    /// One machine, one person, one address: `rate_per_s`, `rate_burst`.
+    Each,
+    /// Another server, which speaks for thousands: `service_rate_per_s`, `service_rate_burst`.
+    Service,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Quota {
     per_s: u32,
+    per_call: Duration,
+    capacity: Duration,
+}
+
+impl Quota {
+    fn new(per_s: u32, burst: u32) -> Self {
+        let per_call = Duration::from_secs(1) / per_s;
+        Self { per_s, per_call, capacity: per_call * burst }
+    }
 }
 
 /// A caller that asked too much.
@@ -31,27 +53,29 @@ pub struct RateRefusal {
 }
 
 impl RateLimiter {
-    /// Bounds from the config: `rate_per_s` in the long run, `rate_burst` at once, `rate_callers` remembered.
+    /// Bounds from the config: so many per second in the long run and so many at once, `rate_callers` remembered.
     pub fn new(limits: &LimitsConfig, context: Context) -> Self {
         Self {
             context,
             empty_at: Mutex::new(BoundedMap::new(limits.rate_callers)),
-            per_call: Duration::from_secs(1) / limits.rate_per_s,
-            burst: limits.rate_burst,
-            per_s: limits.rate_per_s,
+            each: Quota::new(limits.rate_per_s, limits.rate_burst),
+            service: Quota::new(limits.service_rate_per_s, limits.service_rate_burst),
         }
     }
 
     /// Counts a call of this caller, or says when to come back. A refused call costs the caller nothing.
-    pub fn admit(&self, caller: &str) -> Result<(), RateRefusal> {
+    pub fn admit(&self, caller: &str, class: RateClass) -> Result<(), RateRefusal> {
+        let quota = match class {
+            RateClass::Each => self.each,
+            RateClass::Service => self.service,
+        };
         let now = self.context.elapsed();
-        let capacity = self.per_call * self.burst;
         let mut callers = self.empty_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = callers.get_mut(&caller.to_owned());
-        let filled = known.as_ref().map_or(now, |empty_at| (**empty_at).max(now)) + self.per_call;
-        if filled > now + capacity {
-            let retry_after = filled - (now + capacity);
-            return Err(RateRefusal { retry_after, limit: self.per_s, window: Duration::from_secs(1) });
+        let known = callers.get_mut(caller);
+        let filled = known.as_ref().map_or(now, |empty_at| (**empty_at).max(now)) + quota.per_call;
+        if filled > now + quota.capacity {
+            let retry_after = filled - (now + quota.capacity);
+            return Err(RateRefusal { retry_after, limit: quota.per_s, window: Duration::from_secs(1) });
         }
         match known {
             Some(empty_at) => *empty_at = filled,

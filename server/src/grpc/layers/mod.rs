@@ -25,13 +25,13 @@ use tracing::Instrument as _;
 use super::status;
 use crate::{
     auth::{
-        Authenticator, Caller,
+        Authenticator, Caller, Role,
         calls::{self, Call},
     },
     config::LimitsConfig,
     context::Context,
     error::{ApiError, Reason},
-    limits::RateLimiter,
+    limits::{RateClass, RateLimiter},
     metrics::Metrics,
     telemetry::Trace,
     tls::PeerInfo,
@@ -46,12 +46,15 @@ pub struct Shell {
     limits: LimitsConfig,
     metrics: Metrics,
     calls: Arc<Semaphore>,
+    syncs: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     live: Arc<LiveStreams>,
     /// Cancelled when the server drains: streams end.
     drain: CancellationToken,
-    sync_path: &'static str,
 }
+
+/// The call with the largest messages and the most callers at once: it has a message limit and places of its own.
+const SYNC: &str = "/vendfleet.v1.MachineSyncService/Sync";
 
 impl Shell {
     /// A shell for one server.
@@ -69,10 +72,10 @@ impl Shell {
             limits: limits.clone(),
             metrics,
             calls: Arc::new(Semaphore::new(limits.max_calls_in_flight)),
+            syncs: Arc::new(Semaphore::new(limits.max_syncs_in_flight)),
             streams: Arc::new(Semaphore::new(limits.max_open_streams)),
             live: Arc::default(),
             drain,
-            sync_path: "/vendfleet.v1.MachineSyncService/Sync",
         }
     }
 
@@ -109,9 +112,10 @@ impl Shell {
         let place = self.place(call)?;
         let peer = request.extensions().get::<PeerInfo>().copied();
         let caller = self.authenticate(request.headers(), peer).await?;
-        tracing::Span::current().record("caller", caller.name());
+        let name = caller.name();
+        tracing::Span::current().record("caller", &name);
         if !call.always {
-            self.admit_rate(&caller, peer)?;
+            self.admit_rate(&caller, name, peer)?;
         }
         call.authorise(&caller)?;
         let machine = caller.machine().copied();
@@ -145,10 +149,10 @@ impl Shell {
         if call.always {
             return Ok(None);
         }
-        let (semaphore, gauge) = if call.streams {
-            (&self.streams, None)
-        } else {
-            (&self.calls, Some(&self.metrics.calls_in_flight))
+        let (semaphore, gauge) = match (call.streams, call.path) {
+            (true, _) => (&self.streams, None),
+            (false, SYNC) => (&self.syncs, Some(&self.metrics.calls_in_flight)),
+            (false, _) => (&self.calls, Some(&self.metrics.calls_in_flight)),
         };
         let permit = semaphore.clone().try_acquire_owned().map_err(|_| {
             // Spread, so that those turned away together don't come back together.
@@ -171,12 +175,15 @@ impl Shell {
         tokio::time::timeout(most, asked).await.map_err(|_| deadline::exceeded(most))?
     }
 
-    fn admit_rate(&self, caller: &Caller, peer: Option<PeerInfo>) -> Result<(), ApiError> {
-        let name = match (caller, peer) {
-            (Caller::Anonymous, Some(peer)) => format!("ip:{}", peer.address.ip().to_canonical()),
-            _ => caller.name(),
+    fn admit_rate(&self, caller: &Caller, name: String, peer: Option<PeerInfo>) -> Result<(), ApiError> {
+        let (name, class) = match (caller, peer) {
+            (Caller::Anonymous, Some(peer)) => {
+                (format!("ip:{}", peer.address.ip().to_canonical()), RateClass::Each)
+            }
+            (Caller::Person(person), _) if person.role == Role::Service => (name, RateClass::Service),
+            _ => (name, RateClass::Each),
         };
-        self.rate.admit(&name).map_err(|refusal| {
+        self.rate.admit(&name, class).map_err(|refusal| {
             ApiError::new(Reason::RateLimited, "more calls than one caller may make")
                 .with("limit", refusal.limit)
                 .with("window_ms", refusal.window.as_millis())
@@ -191,8 +198,7 @@ impl Shell {
         started: Duration,
         trace: &Trace,
     ) -> Response<Body> {
-        let limit =
-            if method == self.sync_path { self.limits.sync_message_bytes } else { self.limits.message_bytes };
+        let limit = if method == SYNC { self.limits.sync_message_bytes } else { self.limits.message_bytes };
         let status = status::failure(response.headers());
         let code = status.as_ref().map_or(GrpcCode::Ok, Status::code);
         let completed = status.and_then(|status| status::complete(&status, method, limit));
