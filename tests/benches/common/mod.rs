@@ -1,7 +1,9 @@
 //! What every bench prints, and how it counts.
 #![allow(dead_code, reason = "each bench uses its part")]
 
+pub mod home;
 pub mod postgres;
+pub mod raw_codec;
 
 use serde_json::{Map, Value, json};
 

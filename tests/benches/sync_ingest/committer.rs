@@ -1,7 +1,8 @@
 //! The commit path alone: committer, fold and store, with no wire before it.
 
+use crate::common::home::{self, Home};
 use crate::load::Machine;
-use crate::stage::{self, Home};
+use crate::stage;
 use crate::{Shape, rate};
 use server::auth::SecretKey;
 use server::context::Context;
@@ -55,11 +56,11 @@ async fn submit(committer: &Committer, fleet: Vec<Vec<SyncCall>>) {
 /// Records per second.
 pub async fn run(engine: Engine, fleet: &[Machine], shape: &Shape) -> f64 {
     let home = Home::fresh(engine).await;
-    let store = stage::open(home.target()).await;
+    let store = home::open(home.target()).await;
     stage::add_machines(&store, fleet, &SecretKey::new([7; 32])).await;
     let committer = start(&store);
     open_epochs(&committer, fleet).await;
-    stage::settle(&home).await;
+    home::settle(&home).await;
     let before = stage::count_records(&store).await;
     let calls: Vec<Vec<SyncCall>> =
         fleet.iter().map(|m| m.syncs[1..].iter().map(|sync| m.call(sync)).collect()).collect();

@@ -1,8 +1,9 @@
 //! The raw limit: what the engine takes of the very rows that the Syncs leave, with nothing checked and no wire before.
 
+use crate::common::home::{self, Home};
 use crate::load::{Machine, Sync};
 use crate::raw_postgres::{Group, Way};
-use crate::stage::{self, Home};
+use crate::stage;
 use crate::{Shape, committer, rate, raw_postgres, raw_sqlite};
 use server::auth::SecretKey;
 use server::store::Engine;
@@ -96,10 +97,10 @@ impl Method {
 pub fn run(runtime: &Runtime, engine: Engine, fleet: &[Machine], shape: &Shape, method: &Method) -> f64 {
     let home = runtime.block_on(Home::fresh(engine));
     let store = runtime.block_on(async {
-        let store = stage::open(home.target()).await;
+        let store = home::open(home.target()).await;
         stage::add_machines(&store, fleet, &SecretKey::new([7; 32])).await;
         committer::open_epochs(&committer::start(&store), fleet).await;
-        stage::settle(&home).await;
+        home::settle(&home).await;
         store
     });
     let before = runtime.block_on(stage::count_records(&store));

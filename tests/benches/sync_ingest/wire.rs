@@ -2,11 +2,13 @@
 //! beside it a bare tonic server that echoes the same messages over the same TLS.
 
 use crate::common::cpu_seconds;
+use crate::common::home::{self, Home};
+use crate::common::raw_codec::Raw;
 use crate::load::Machine;
-use crate::stage::{self, Home};
+use crate::stage;
 use crate::{Shape, committer, rate};
 use prost::Message as _;
-use prost::bytes::{Buf as _, BufMut as _, Bytes};
+use prost::bytes::Bytes;
 use server::auth::SecretKey;
 use server::config::Config;
 use server::context::Context;
@@ -18,63 +20,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::Request;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
-use tonic::{Request, Status};
 use vendfleet_proto::v1;
 
 /// TLS connections of the load generator; machines share them as they would behind a mobile carrier's gateway.
 const CONNECTIONS: usize = 8;
 const SYNC: &str = "/vendfleet.v1.MachineSyncService/Sync";
 pub const ECHO: &str = "/bench.Echo/Echo";
-
-/// Bytes in, bytes out: the load generator must not be what is measured.
-#[derive(Clone, Copy, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::default()
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::default()
-    }
-}
 
 /// What one machine sends, ready: the credential, the messages, and the mark each must be answered with.
 struct Prepared {
@@ -164,11 +119,11 @@ pub fn run(
     };
     let running = servers.block_on(server::serve::start(config, Context::system())).unwrap();
     let store = servers.block_on(async {
-        let store = stage::open(home.target()).await;
+        let store = home::open(home.target()).await;
         stage::add_machines(&store, fleet, &secret_key(data.path())).await;
         let committer = committer::start(&store);
         committer::open_epochs(&committer, fleet).await;
-        stage::settle(&home).await;
+        home::settle(&home).await;
         store
     });
     let before = servers.block_on(stage::count_records(&store));
