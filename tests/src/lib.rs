@@ -8,6 +8,9 @@
 //! * [`gateway`]: a payment gateway that misbehaves on demand and keeps a ledger of every charge.
 //! * [`device`]: a machine with its real journal and agent, moved step by step.
 //! * [`checker`]: whether every durable record of every device is on the server exactly once, and the sums are right.
+//! * [`orders`]: one or more servers on one database that sell central stock, their callers, and the checker of orders and stock.
+//! * [`private_postgres`]: a PostgreSQL that a test may kill.
+//! * [`refusal`]: what an error says to a program.
 //! * [`wait`]: waiting for a condition with a deadline, which is the only waiting there is.
 //!
 //! Ports are always free ones, paths always temporary, so any number of tests run side by side.
@@ -24,6 +27,9 @@ pub mod device;
 pub mod fleet;
 pub mod gateway;
 pub mod link;
+pub mod orders;
 pub mod postgres;
+pub mod private_postgres;
+pub mod refusal;
 pub mod server;
 pub mod wait;

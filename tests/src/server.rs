@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
-use crate::{client, postgres::TestDatabase, wait};
+use crate::{client, fleet, postgres::TestDatabase, wait};
 
 /// Names a built `vendfleet` binary; `./tests/run` sets it. Without it the harness builds the one beside the test.
 pub const BINARY_VARIABLE: &str = "VENDFLEET_TEST_BIN";
@@ -38,7 +38,12 @@ impl ServerOptions {
 
     /// On a PostgreSQL database.
     pub fn postgres(database: &TestDatabase) -> Self {
-        Self::default().set("database.url", database.url())
+        Self::at(database.url())
+    }
+
+    /// On the database with this URL.
+    pub fn at(url: &str) -> Self {
+        Self::default().set("database.url", url)
     }
 
     /// Sets a key of the config, e.g. `sync.next_sync_after_ms`.
@@ -81,6 +86,17 @@ impl TestServer {
         server
     }
 
+    /// Starts a replica of this one: with its keys and certificates, which is what replicas of a deployment share.
+    pub async fn start_beside(&self, options: ServerOptions) -> Self {
+        let dir = tempfile::Builder::new().prefix("vendfleet-server-").tempdir().unwrap();
+        let mut server = Self { options, dir, child: None, ready: None };
+        for shared in ["keys", "tls"] {
+            fleet::copy_over(&self.data_dir().join(shared), &server.data_dir().join(shared));
+        }
+        server.launch().await;
+        server
+    }
+
     /// The data directory.
     pub fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
@@ -115,6 +131,17 @@ impl TestServer {
     /// A token from `vendfleet token`, as an operator of the shell would make it.
     pub async fn token(&self, role: &str, subject: &str) -> String {
         self.run(&["token", "--role", role, "--subject", subject]).await.trim().to_owned()
+    }
+
+    /// A token of another server that acts for its customers.
+    pub async fn token_on_behalf(&self, subject: &str) -> String {
+        let arguments = ["token", "--role", "service", "--scope", "orders.on_behalf", "--subject", subject];
+        self.run(&arguments).await.trim().to_owned()
+    }
+
+    /// Whether the process runs.
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Runs another command of the binary on the same config; gives what it printed. Panics if it fails.

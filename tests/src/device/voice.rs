@@ -6,11 +6,11 @@ use fleet_client::{
     context::Context, credentials::Credentials, device::SharedJournal, journal::RawRecord,
     journal::sqlite::Options, open_journal,
 };
-use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
-use tonic_types::StatusExt as _;
+use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
 use vendfleet_proto::v1::{self, machine_sync_service_client::MachineSyncServiceClient};
 
 use super::Device;
+pub use crate::refusal::{Refusal, refusal};
 
 /// Speaks as one machine, without its agent.
 #[derive(Debug, Clone)]
@@ -89,27 +89,4 @@ fn call(dir: &Path, first_seq: u64, max_records: usize) -> v1::SyncRequest {
 
 fn record(r: RawRecord) -> v1::Record {
     v1::Record { seq: r.seq, kind: r.kind, schema: r.schema, body: r.body.into(), hash: r.hash.to_vec() }
-}
-
-/// What an error says to a program: code, reason, and the fields it names with the rule each broke.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// gRPC code.
-    pub code: Code,
-    /// `ErrorInfo.reason`.
-    pub reason: String,
-    /// `BadRequest`: field and rule.
-    pub fields: Vec<(String, String)>,
-}
-
-/// Reads an error. Panics when it carries no `ErrorInfo`: every error must.
-pub fn refusal(status: &Status) -> Refusal {
-    let details = status.get_error_details();
-    let info = details.error_info().unwrap_or_else(|| panic!("an error without ErrorInfo: {status:?}"));
-    let fields = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
-    Refusal {
-        code: status.code(),
-        reason: info.reason.clone(),
-        fields: fields.iter().map(|f| (f.field.clone(), f.description.clone())).collect(),
-    }
 }
