@@ -51,6 +51,15 @@ uuid_id! {
     OrderId
 }
 
+uuid_id! {
+    /// One customer on one machine, UUIDv7. Not secret.
+    SessionId
+}
+uuid_id! {
+    /// A remote purchase, UUIDv7. Also the gateway's idempotency key and the vend's transaction id.
+    PurchaseId
+}
+
 /// Makes ids; driven by the context, so that tests can repeat a run.
 pub trait Ids {
     /// A fresh UUIDv7.

@@ -278,6 +278,11 @@ pub async fn insert(tx: &mut Tx, m: &Machine) -> Result<(), StoreError> {
         ],
     )
     .await?;
+    tx.execute(
+        "INSERT INTO pool (machine_id, kind, state, free_at_ms, group_name, delay_ms) VALUES ($1, $2, 1, 0, $3, $4)",
+        &[(&m.id.0).into(), (m.kind as i64).into(), (&m.group).into(), m.virtual_delay_ms.into()],
+    )
+    .await?;
     insert_tags(tx, m).await
 }
 
@@ -300,6 +305,16 @@ pub async fn update(tx: &mut Tx, m: &Machine) -> Result<(), StoreError> {
         ],
     )
     .await?;
+    tx.execute(
+        "UPDATE pool SET group_name = $2, delay_ms = $3 WHERE machine_id = $1",
+        &[(&m.id.0).into(), (&m.group).into(), m.virtual_delay_ms.into()],
+    )
+    .await?;
+    if m.archived_at_ms != 0 {
+        // Out of the pool for good: absent, and free never again.
+        let sql = "UPDATE pool SET state = 6, free_at_ms = 9223372036854775807 WHERE machine_id = $1";
+        tx.execute(sql, &[(&m.id.0).into()]).await?;
+    }
     tx.execute("DELETE FROM machine_tags WHERE machine_id = $1", &[(&m.id.0).into()]).await?;
     insert_tags(tx, m).await
 }
