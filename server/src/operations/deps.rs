@@ -4,6 +4,8 @@ use crate::auth::SecretKey;
 use crate::context::Context;
 use crate::domain::ids::Ids;
 use crate::error::ApiError;
+use crate::operations::events::EventLog;
+use crate::operations::orders::Orders;
 use crate::operations::watch::Hints;
 use crate::store::events::Origin;
 use crate::store::{End, Store, StoreError, Tx};
@@ -26,6 +28,10 @@ pub struct Deps {
     pub signer: Arc<dyn SignCertificate>,
     /// Wakes connected machines.
     pub hints: Hints,
+    /// Where every change of an order goes through.
+    pub orders: Orders,
+    /// What happened, as streams read it.
+    pub events: EventLog,
     /// What an operator can set of it.
     pub settings: Settings,
 }
@@ -151,6 +157,14 @@ where
 pub(crate) fn origin() -> Origin {
     telemetry::current()
         .map_or_else(Origin::default, |trace| Origin { traceparent: trace.traceparent(), trace_id: trace.id })
+}
+
+/// Trace id and W3C traceparent of the call being handled; empty on background tasks.
+pub(crate) fn trace() -> (String, String) {
+    telemetry::current().map_or_else(Default::default, |trace| {
+        let parent = trace.traceparent();
+        (trace.id, parent)
+    })
 }
 
 /// Ids from the context, for folds.

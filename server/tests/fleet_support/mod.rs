@@ -9,6 +9,7 @@ use std::{collections::HashMap, future::Future, sync::Arc};
 
 use server::{
     auth::{Caller, Person, Role, SecretKey},
+    config::EventsConfig,
     context::{Context, ManualClock},
     data_dir::DataDir,
     domain::{
@@ -19,7 +20,13 @@ use server::{
         },
     },
     grpc::{catalog::CatalogGrpc, fleet::FleetGrpc},
-    operations::{Deps, watch::Hints},
+    metrics::Metrics,
+    operations::{
+        Deps,
+        events::{EventLog, EventSettings},
+        orders::{OrderSettings, Orders},
+        watch::Hints,
+    },
     store::{Store, StoreOptions, Target},
     tls::Authority,
 };
@@ -83,8 +90,17 @@ impl Stage {
         let store = Store::open(&options, context.clone()).await.unwrap();
         store.migrate().await.unwrap();
         let dir = DataDir::open(folder.path().join("data")).unwrap();
+        let orders = Orders::start(
+            &store,
+            &context,
+            &Metrics::new(&mut Default::default()),
+            &OrderSettings::default(),
+        );
+        let events = EventLog::new(store.clone(), EventSettings::from(&EventsConfig::default()));
         let deps = Deps {
             store,
+            orders,
+            events,
             context: context.clone(),
             key: SecretKey::new([3; 32]),
             signer: Arc::new(Authority::open(&dir, context).unwrap()),

@@ -2,6 +2,7 @@
 
 use super::command::{AlertEnd, AlertOp, AlertRaise, Answer, Cancel, Command, Create, Refusal, View, Writes};
 use super::model::{Change, ChangeKind, Line, Order, State, Status, Work};
+use super::request::NewOrder;
 use super::settle;
 use crate::domain::fleet::LOW_STOCK;
 use crate::domain::ids::{AlertId, EventId, Ids, OrderId};
@@ -62,11 +63,7 @@ fn create(view: &mut View, create: &Create, ids: &mut dyn Ids, writes: &mut Writ
     let new = &create.new;
     let key = (new.customer.clone(), new.key.clone());
     if let Some(known) = view.keys.get(&key).and_then(|id| view.orders.get(id)) {
-        return if known.fingerprint == new.fingerprint {
-            Answer::Existing(known.clone())
-        } else {
-            Answer::Refused(Refusal::KeyReused { key: new.key.clone(), order: known.id })
-        };
+        return repeated(known, new);
     }
     let (lines, currency) = match priced(&view.shelf, create) {
         Ok(priced) => priced,
@@ -105,6 +102,15 @@ fn create(view: &mut View, create: &Create, ids: &mut dyn Ids, writes: &mut Writ
     writes.new.push(order.id);
     note(view, order.id, ChangeKind::Created, moves, create.at_ms, trace, ids, writes);
     Answer::Created(order)
+}
+
+/// What a request is answered with whose key made this order before.
+pub fn repeated(known: &Order, new: &NewOrder) -> Answer {
+    if known.fingerprint == new.fingerprint {
+        Answer::Existing(known.clone())
+    } else {
+        Answer::Refused(Refusal::KeyReused { key: new.key.clone(), order: known.id })
+    }
 }
 
 /// The lines with what the catalogue says of their products now, if all of them can be had.

@@ -15,7 +15,7 @@ pub use command::{
     AlertEnd, AlertOp, AlertRaise, Answer, Cancel, Command, Create, DeadLetterNote, Fact, Finding, Learnt,
     Redrive, Refusal, Report, Source, View, WorkDone, Writes,
 };
-pub use fold::{claim, fold};
+pub use fold::{claim, fold, repeated};
 pub use model::{Change, ChangeKind, DeadLetterKind, Failure, Line, Order, OrderFilter, State, Status, Work};
 pub use request::{LineRequest, MAX_LINES, MAX_QUANTITY, NewOrder};
 pub use settle::{GATEWAY_CONTRADICTION, LATE_APPROVAL, ORDER_UNSETTLED};

@@ -44,13 +44,6 @@ pub async fn load(tx: &mut Tx, commands: &[Command], keys: Keys, own_ms: i64) ->
         let order = order(&row)?;
         view.orders.insert(order.id, order);
     }
-    if keys == Keys::LookUp {
-        for (key, order) in known_keys(tx, commands).await? {
-            view.keys.insert(key, order.id);
-            // One that is locked is already as it is.
-            view.orders.entry(order.id).or_insert(order);
-        }
-    }
     let mut products = BTreeSet::new();
     for command in commands {
         if let Command::Create(create) = command {
@@ -62,6 +55,14 @@ pub async fn load(tx: &mut Tx, commands: &[Command], keys: Keys, own_ms: i64) ->
         }
     }
     view.shelf = stock::lock(tx, &products).await?;
+    // After the locks: an order that took the last units while this batch waited for them is seen.
+    if keys == Keys::LookUp {
+        for (key, order) in known_keys(tx, commands).await? {
+            view.keys.insert(key, order.id);
+            // One that is locked is already as it is.
+            view.orders.entry(order.id).or_insert(order);
+        }
+    }
     if commands.iter().any(|command| matches!(command, Command::Report(_))) {
         view.clock_ms = clock::clock_ms(tx, own_ms).await?;
     }
