@@ -23,6 +23,7 @@ mod error;
 pub mod events;
 pub mod fleet;
 mod keyed;
+pub mod leases;
 mod meta;
 mod migrate;
 mod options;
