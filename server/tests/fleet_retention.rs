@@ -42,7 +42,7 @@ async fn bodies_and_events_go_when_they_are_old_and_marks_stay(stage: Stage) {
     assert_eq!(request_ids, Swept { request_ids: 2, ..Swept::default() });
     stage.clock.advance(DAY * 2);
     let old = sweep(&stage.deps, KEEP, &stop).await.unwrap();
-    assert_eq!(old, Swept { records: 4, events: 1, request_ids: 0 });
+    assert_eq!(old, Swept { records: 4, events: 2, request_ids: 0 });
     assert_eq!(stage.transactions(&machine_id).await.len(), 0);
     assert_eq!(stage.epochs(&machine_id).await[&device.epoch_hex()].durable_through, 4);
     device.vend();

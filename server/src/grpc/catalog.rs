@@ -1,7 +1,7 @@
 //! `CatalogService`.
 
 use crate::domain::catalog::{
-    AdjustmentReason, NewAdjustment, NewProduct, Price, Product, ProductChange, ProductFilter,
+    Adjustment, AdjustmentReason, NewAdjustment, NewProduct, Price, Product, ProductChange, ProductFilter,
 };
 use crate::domain::text::Within;
 use crate::grpc::fields::Fields;
@@ -118,19 +118,9 @@ impl CatalogService for CatalogGrpc {
         let parsed = key.zip(new);
         let (key, new) = fields.finish(parsed)?;
         let (product, done) = catalog::adjust_stock(&self.deps, key, new).await?;
-        let adjustment = v1::StockAdjustment {
-            adjustment_id: done.id.to_string(),
-            product_id: Uuid::from_bytes(done.product.0).to_string(),
-            delta: done.delta,
-            stock_after: done.stock_after,
-            reason: done.reason as i32,
-            note: done.note,
-            adjusted_by: done.by,
-            time_ms: done.at_ms,
-        };
         Ok(Response::new(v1::AdjustStockResponse {
             product: Some(product_out(product)),
-            adjustment: Some(adjustment),
+            adjustment: Some(adjustment_out(done)),
         }))
     }
 }
@@ -199,6 +189,19 @@ fn new_adjustment(
         fields.required_member("reason", message.reason, |n| AdjustmentReason::from_number(i64::from(n)));
     let note = fields.text("note", &message.note);
     Some(NewAdjustment { product: product?, delta: delta?.get(), reason: reason?, note: note?, by })
+}
+
+pub(crate) fn adjustment_out(done: Adjustment) -> v1::StockAdjustment {
+    v1::StockAdjustment {
+        adjustment_id: done.id.to_string(),
+        product_id: Uuid::from_bytes(done.product.0).to_string(),
+        delta: done.delta,
+        stock_after: done.stock_after,
+        reason: done.reason as i32,
+        note: done.note,
+        adjusted_by: done.by,
+        time_ms: done.at_ms,
+    }
 }
 
 fn product_out(product: Product) -> v1::Product {

@@ -4,10 +4,12 @@
 //! the one module that makes a `tonic::Status`.
 
 pub mod catalog;
+pub mod events;
 mod fields;
 pub mod fleet;
 pub mod layers;
 pub mod machine_sync;
+pub mod orders;
 mod page;
 mod request;
 pub mod status;

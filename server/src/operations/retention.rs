@@ -2,7 +2,7 @@
 
 use super::{Deps, forget_request_ids};
 use crate::error::ApiError;
-use crate::store::events::SYNC_SHARD;
+use crate::store::events::read::SHARDS;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -48,14 +48,16 @@ pub async fn sweep(deps: &Deps, retention: Retention, stop: &CancellationToken) 
             return Ok(swept);
         }
     }
-    loop {
-        let rows = deps.store.trim_events(SYNC_SHARD, before_ms, retention.batch_rows).await?;
-        swept.events = swept.events.saturating_add(rows);
-        if rows == 0 {
-            break;
-        }
-        if is_stopped(stop).await {
-            return Ok(swept);
+    for shard in SHARDS {
+        loop {
+            let rows = deps.store.trim_events(shard, before_ms, retention.batch_rows).await?;
+            swept.events = swept.events.saturating_add(rows);
+            if rows == 0 {
+                break;
+            }
+            if is_stopped(stop).await {
+                return Ok(swept);
+            }
         }
     }
     loop {

@@ -27,7 +27,7 @@ pub use machine::{
     DeviceStatus, Group, Machine, MachineChange, MachineDetail, MachineFilter, MachineKind, NewMachine,
     Serial, Split, StatusFilter, Tags, Uploads, check_kind,
 };
-pub use names::{alert_event_id, branch_id, dead_letter_id, gap_id, stock_event_id};
+pub use names::{alert_event_id, branch_id, dead_letter_id, gap_id, redriven_event_id, stock_event_id};
 pub use totals::{Disagreement, MachineTotals, TotalsFold};
 pub use upkeep::{
     Alert, AlertChange, AlertFilter, AlertState, DeadLetter, DeadLetterFilter, DeadLetterState, LOW_STOCK,

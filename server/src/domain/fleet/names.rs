@@ -34,6 +34,11 @@ pub fn stock_event_id(about: Uuid, at_ms: i64) -> EventId {
     EventId(derived(b"stock event", at_ms, &[about.as_bytes()]))
 }
 
+/// The event of a dead letter's record that counts since it was redriven, which happens once.
+pub fn redriven_event_id(letter: Uuid, at_ms: i64) -> EventId {
+    EventId(derived(b"redriven event", at_ms, &[letter.as_bytes()]))
+}
+
 fn derived(what: &[u8], at_ms: i64, parts: &[&[u8]]) -> Uuid {
     let mut hasher = Sha256::new();
     hasher.update(what);

@@ -9,6 +9,10 @@ mod out;
 mod transactions;
 mod upkeep;
 
+pub(crate) use out::{epoch_out, uuid_out};
+pub(crate) use transactions::{settlement_out, transaction_out};
+pub(crate) use upkeep::alert_out;
+
 use crate::grpc::status::unimplemented;
 use crate::operations::Deps;
 use tonic::{Request, Response, Status};

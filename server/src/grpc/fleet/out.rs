@@ -6,11 +6,11 @@ use uuid::Uuid;
 use vend_core::id::Epoch;
 use vendfleet_proto::v1;
 
-pub(super) fn uuid_out(bytes: &[u8; 16]) -> String {
+pub(crate) fn uuid_out(bytes: &[u8; 16]) -> String {
     Uuid::from_bytes(*bytes).to_string()
 }
 
-pub(super) fn epoch_out(epoch: Epoch) -> String {
+pub(crate) fn epoch_out(epoch: Epoch) -> String {
     hex::encode(epoch.0)
 }
 

@@ -112,7 +112,7 @@ fn kind_in(number: i32) -> Option<TransactionKind> {
     })
 }
 
-fn transaction_out(transaction: Transaction) -> v1::Transaction {
+pub(crate) fn transaction_out(transaction: Transaction) -> v1::Transaction {
     let Transaction { stored, epoch, record, id, settlements } = transaction;
     let common = v1::Transaction {
         machine_id: stored.machine.to_string(),
@@ -181,7 +181,7 @@ fn cash_in_out(common: v1::Transaction, cash: &CashIn) -> v1::Transaction {
     }
 }
 
-fn settlement_out(fact: &SettlementFact) -> v1::Settlement {
+pub(crate) fn settlement_out(fact: &SettlementFact) -> v1::Settlement {
     let what = match fact.settlement.what {
         Settled::PaidOut => v1::SettlementKind::PaidOut,
         Settled::PayoutUnknown => v1::SettlementKind::PayoutUnknown,

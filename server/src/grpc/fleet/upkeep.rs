@@ -278,7 +278,7 @@ fn dead_letter_out(letter: DeadLetter) -> v1::DeadLetter {
     }
 }
 
-fn alert_out(alert: Alert) -> v1::Alert {
+pub(crate) fn alert_out(alert: Alert) -> v1::Alert {
     let state = alert.state() as i32;
     let kind = ALERT_TYPES.iter().find(|(name, _)| *name == alert.kind).map(|(_, wire)| *wire);
     let slot = (alert.kind == AlertKind::SlotDrift.as_str()).then(|| alert.key.parse().ok()).flatten();

@@ -5,7 +5,7 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -100,6 +100,10 @@ impl http_body::Body for StreamBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        // Asked first: a stream that always has something ready must end too.
+        if let Poll::Ready(ending) = this.end.as_mut().poll(cx) {
+            return this.close(ending);
+        }
         let (span, trace) = (&this.open.span, &this.open.trace);
         let entered = span.clone();
         let _entered = entered.enter();
@@ -110,13 +114,11 @@ impl http_body::Body for StreamBody {
                 if frame.is_none() {
                     this.inner = None;
                 }
-                return Poll::Ready(frame);
+                Poll::Ready(frame)
             }
-            Ok(Poll::Pending) => {}
-            Err(payload) => return this.close(Some(panic::error(payload.as_ref()))),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(payload) => this.close(Some(panic::error(payload.as_ref()))),
         }
-        let ending = ready!(this.end.as_mut().poll(cx));
-        this.close(ending)
     }
 }
 

@@ -113,6 +113,7 @@ impl Reader {
         if std::mem::take(&mut self.greet) {
             return Ok(self.heartbeat());
         }
+        let mut has_looked = false;
         loop {
             if let Some(event) = self.pending.pop_front() {
                 return Ok(self.deliver(event));
@@ -120,9 +121,11 @@ impl Reader {
             if let Some((shard, through)) = self.covered.take() {
                 self.raise(shard, through);
             }
-            if self.last_delivery.elapsed() >= self.log.settings.heartbeat {
+            // Only after a look: whatever the interval, every message gets further.
+            if has_looked && self.last_delivery.elapsed() >= self.log.settings.heartbeat {
                 return Ok(self.heartbeat());
             }
+            has_looked = true;
             if self.is_behind() {
                 self.catch_up().await?;
             } else if let Some(event) = self.wait().await {
@@ -181,6 +184,7 @@ impl Reader {
             self.subscription = Some(self.log.subscribe(&self.filter, &self.shards, &self.heads));
             return Ok(());
         };
+        self.log.count_read();
         let mut session = self.log.store.read().await?;
         let page = read_page(&mut session, shard, after, position, &self.rows).await?;
         // After the page: what was trimmed while it was read may be missing from it.
@@ -212,6 +216,7 @@ impl Reader {
                 }
                 let heartbeat = self.last_delivery + self.log.settings.heartbeat;
                 tokio::select! {
+                    biased;
                     got = subscription.queue.recv() => got,
                     () = tokio::time::sleep_until(heartbeat) => return None,
                 }

@@ -7,6 +7,7 @@ use crate::domain::ids::Incarnation;
 use crate::store::events::read::{Head, RowFilter, heads};
 use crate::store::{Session, Store, StoreError};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -28,6 +29,7 @@ struct Shared {
     state: Mutex<State>,
     /// Somebody waits where nobody did.
     wanted: Notify,
+    reads: AtomicU64,
 }
 
 /// Who waits, and how far each shard that anybody waits for was read.
@@ -86,6 +88,16 @@ impl EventLog {
     #[must_use]
     pub fn readers(&self) -> usize {
         self.state().queues.len()
+    }
+
+    /// Pages of events read from the database, by the tail and by all readers, since the start.
+    #[must_use]
+    pub fn pages_read(&self) -> u64 {
+        self.shared.reads.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_read(&self) {
+        self.shared.reads.fetch_add(1, Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -205,6 +217,7 @@ impl EventLog {
     ) -> Result<bool, StoreError> {
         let mut found = false;
         while through < Place::behind(head.position) {
+            self.count_read();
             let page = read_page(session, head.shard, through, head.position, &RowFilter::default()).await?;
             through = page.through;
             found = true;

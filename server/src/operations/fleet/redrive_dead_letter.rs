@@ -2,14 +2,15 @@
 
 use super::body::{counts_already, read_body};
 use super::{dead_letter_not_found, lock_machine};
-use crate::domain::fleet::{DeadLetter, DeadLetterState, LateFold, StoredRecord};
+use crate::domain::fleet::{DeadLetter, DeadLetterState, LateFold, StoredRecord, redriven_event_id};
 use crate::domain::request::RequestKey;
 use crate::domain::sync::{BadBody, Disposition, Verdict, VerdictReason, Writes};
 use crate::error::{ApiError, Reason};
 use crate::operations::Deps;
-use crate::operations::deps::{Failure, write};
+use crate::operations::deps::{Failure, origin, write};
 use crate::operations::request::begin;
 use crate::store::Tx;
+use crate::store::events::{self, KIND_REDRIVEN, NewEvent, Origin, SYNC_SHARD};
 use crate::store::fleet::records::Kinds;
 use crate::store::fleet::{dead_letters, judged, records, slots};
 use uuid::Uuid;
@@ -27,7 +28,7 @@ const MAX_FOLLOWED: usize = 20_000;
 /// DEAD_LETTER_NOT_FOUND, DEAD_LETTER_NOT_OPEN, IDEMPOTENCY_KEY_REUSED.
 pub async fn redrive_dead_letter(deps: &Deps, key: RequestKey, id: Uuid) -> Result<DeadLetter, ApiError> {
     let now_ms = deps.context.now_ms();
-    let letter = write(deps, "redrive_dead_letter", key, move |tx, key| {
+    let letter = write(deps, "redrive_dead_letter", (key, origin()), move |tx, (key, origin)| {
         Box::pin(async move {
             let repeated = begin(tx, key, &id.to_string(), now_ms).await?.is_some();
             let unlocked = dead_letters::find(tx, id).await?.ok_or_else(|| dead_letter_not_found(id))?;
@@ -36,7 +37,7 @@ pub async fn redrive_dead_letter(deps: &Deps, key: RequestKey, id: Uuid) -> Resu
             }
             lock_machine(tx, unlocked.record.machine).await?;
             let letter = dead_letters::find(tx, id).await?.ok_or_else(|| dead_letter_not_found(id))?;
-            redrive(tx, letter, now_ms).await
+            redrive(tx, letter, now_ms, origin).await
         })
     })
     .await?;
@@ -44,7 +45,12 @@ pub async fn redrive_dead_letter(deps: &Deps, key: RequestKey, id: Uuid) -> Resu
     Ok(letter)
 }
 
-async fn redrive(tx: &mut Tx, mut letter: DeadLetter, now_ms: i64) -> Result<DeadLetter, Failure> {
+async fn redrive(
+    tx: &mut Tx,
+    mut letter: DeadLetter,
+    now_ms: i64,
+    origin: &Origin,
+) -> Result<DeadLetter, Failure> {
     if letter.state == DeadLetterState::Done {
         return Err(ApiError::new(
             Reason::DeadLetterNotOpen,
@@ -62,6 +68,7 @@ async fn redrive(tx: &mut Tx, mut letter: DeadLetter, now_ms: i64) -> Result<Dea
             move_levels(tx, &letter.record, &meaning.body).await?;
             dead_letters::update(tx, &letter).await?;
             tell(tx, &letter.record).await?;
+            happened(tx, &letter, origin).await?;
         }
         Err(bad) => {
             letter.reason = bad.reason.as_str().to_owned();
@@ -137,4 +144,24 @@ async fn tell(tx: &mut Tx, record: &StoredRecord) -> Result<(), Failure> {
     };
     let writes = Writes { verdicts: vec![(record.machine, verdict)], ..Writes::default() };
     Ok(judged::write(tx, &writes).await?)
+}
+
+/// Whoever follows the log learns of the record now: it was not among what its Sync told of.
+async fn happened(tx: &mut Tx, letter: &DeadLetter, origin: &Origin) -> Result<(), Failure> {
+    let record = &letter.record;
+    let event = NewEvent {
+        id: redriven_event_id(letter.id, letter.updated_at_ms),
+        kind: KIND_REDRIVEN,
+        machine: Some(record.machine),
+        epoch: Some(record.chain),
+        first_seq: record.seq,
+        last_seq: record.seq,
+        at_ms: letter.updated_at_ms,
+        trace_id: &origin.trace_id,
+        traceparent: &origin.traceparent,
+        subject: None,
+        customer: None,
+        body: None,
+    };
+    Ok(events::append(tx, SYNC_SHARD, &[event]).await?)
 }
