@@ -1,4 +1,9 @@
-//! `/healthz` and `/metrics` on a plain HTTP address of their own: for the orchestrator and Prometheus, not for the world.
+//! `/healthz` and `/metrics` on a plain HTTP address of their own: for the orchestrator and Prometheus, not for the world. The
+//! payment gateway's webhooks come in here too, signed: let a reverse proxy that speaks TLS pass on that one path.
+
+mod webhook;
+
+pub use webhook::Webhooks;
 
 use std::sync::Arc;
 
@@ -21,16 +26,20 @@ struct Shown {
     registry: Arc<Registry>,
 }
 
-/// Serves both paths until cancelled.
+/// Serves these paths until cancelled.
 pub async fn serve(
     listener: TcpListener,
     health: Arc<Health>,
     registry: Arc<Registry>,
+    webhooks: Option<Webhooks>,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let shown = Shown { health, registry };
-    let router =
+    let mut router =
         Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics)).with_state(shown);
+    if let Some(webhooks) = webhooks {
+        router = router.merge(webhooks.router());
+    }
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 

@@ -1,5 +1,9 @@
 //! What is counted and timed, for Prometheus. No globals: a [`Metrics`] is made with the registry it is shown by.
 
+mod payments;
+
+pub use payments::{GatewayLabels, PaymentMetrics};
+
 use std::{fmt, time::Duration};
 
 use prometheus_client::{
@@ -57,6 +61,12 @@ pub struct Metrics {
     pub commit: CommitMetrics,
     /// The group commit of orders.
     pub order_commit: CommitMetrics,
+    /// Payments and the workers that have orders paid.
+    pub payments: PaymentMetrics,
+    /// Events relayed to NATS, by whether JetStream had them already.
+    pub nats_events: Family<KindLabels, Counter>,
+    /// Rows of the event log that nobody has relayed to NATS yet.
+    pub nats_lag_events: Gauge,
     /// Transactions that lost a race (and were tried again within a bound) or found no database, by cause.
     pub database_failures: Family<KindLabels, Counter>,
     /// 1 while the database answers.
@@ -76,6 +86,9 @@ impl Metrics {
             sync_records: Family::default(),
             commit: CommitMetrics::new(),
             order_commit: CommitMetrics::new(),
+            payments: PaymentMetrics::new(),
+            nats_events: Family::default(),
+            nats_lag_events: Gauge::default(),
             database_failures: Family::default(),
             database_up: Gauge::default(),
         };
@@ -90,6 +103,13 @@ impl Metrics {
         r.register("sync_records", "Records received by Sync, by what became of them", m.sync_records);
         m.commit.register(r, "commit", "Syncs");
         m.order_commit.register(r, "order_commit", "commands about orders");
+        m.payments.register(r);
+        r.register(
+            "nats_events",
+            "Events relayed to NATS, by whether they were there already",
+            m.nats_events,
+        );
+        r.register("nats_lag_events", "Rows of the event log not yet relayed to NATS", m.nats_lag_events);
         r.register(
             "database_failures",
             "Transactions that lost a race or found no database",

@@ -9,9 +9,11 @@ mod forget_request_ids;
 pub mod orders;
 pub mod payments;
 mod request;
+pub mod relay;
 pub mod retention;
 pub mod sync;
 pub mod watch;
+pub mod worker;
 
 pub use deps::{Deps, Settings, SignCertificate, SignedCertificate};
 pub use forget_request_ids::forget_request_ids;

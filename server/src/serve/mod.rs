@@ -3,6 +3,8 @@
 mod backup;
 mod connections;
 mod cors;
+mod payments;
+mod relay;
 mod sample;
 mod services;
 
@@ -12,7 +14,11 @@ pub use services::{MAX_BATCH_RECORDS, POSTGRES_LANES, migrate, start};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
-use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::{Routes, RoutesBuilder};
 
@@ -22,7 +28,7 @@ use crate::{
     context::Context,
     data_dir::{DataDir, DataDirError, DataDirLock},
     grpc::layers::{LiveStreams, Shell, end_fallen_streams},
-    health::{DatabaseProbe, Health, PartStatus, probe_database},
+    health::{DatabaseProbe, Health, Part, PartStatus, probe_database},
     http,
     metrics::Metrics,
     tls::{Authority, Listener, ServerTls, TlsError, watch_files},
@@ -102,6 +108,10 @@ pub struct Parts {
     pub credentials: Arc<dyn CredentialSource>,
     /// What is asked whether the database answers.
     pub probe: Arc<dyn DatabaseProbe>,
+    /// Takes webhooks of the payment gateway, if they are set up.
+    pub webhooks: Option<http::Webhooks>,
+    /// Further parts of the health report, by name: each is shown as it changes.
+    pub health: Vec<(&'static str, watch::Receiver<Part>)>,
     /// Run last of all, when nothing uses the database any more.
     pub close: BoxFuture<'static, ()>,
 }
@@ -201,6 +211,9 @@ where
         metrics,
         stop_background.clone(),
     ));
+    for (name, part) in parts.health {
+        background.spawn(show_part(name, part, health.clone(), stop_background.clone()));
+    }
     background.spawn(note_uses(authenticator.clone(), stop_background.clone()));
     background.spawn(end_fallen_streams(
         shell.live().clone(),
@@ -221,7 +234,7 @@ where
     }
     let (shown, stop) = (health.clone(), stop_background.clone());
     background.spawn(async move {
-        if let Err(cause) = http::serve(http_listener, shown, Arc::new(registry), stop).await {
+        if let Err(cause) = http::serve(http_listener, shown, Arc::new(registry), parts.webhooks, stop).await {
             tracing::error!(%cause, "the HTTP listener failed");
         }
     });
@@ -309,6 +322,22 @@ async fn note_uses(authenticator: Arc<Authenticator>, stop: CancellationToken) {
         }
         if stopped {
             return;
+        }
+    }
+}
+
+async fn show_part(
+    name: &'static str,
+    mut part: watch::Receiver<Part>,
+    health: Arc<Health>,
+    stop: CancellationToken,
+) {
+    loop {
+        let Part { status, detail } = part.borrow_and_update().clone();
+        health.set(name, status, detail).await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = part.changed() => if changed.is_err() { return },
         }
     }
 }

@@ -12,11 +12,13 @@ use tonic::service::Routes;
 use uuid::Uuid;
 use vendfleet_proto::v1::{
     catalog_service_server::{self, CatalogServiceServer},
+    event_service_server::{self, EventServiceServer},
     fleet_service_server::{self, FleetServiceServer},
     machine_sync_service_server::{self, MachineSyncServiceServer},
+    order_service_server::{self, OrderServiceServer},
 };
 
-use super::{Parts, Running, ServeError, Toolbox, sample, start_with};
+use super::{Parts, Running, ServeError, Toolbox, payments, relay, sample, start_with};
 use crate::{
     auth::{BoxFuture, CredentialRecord, CredentialSource, CredentialState},
     config::{Config, DatabaseConfig},
@@ -30,13 +32,17 @@ use crate::{
     error::ApiError,
     grpc::{
         catalog::CatalogGrpc,
+        events::EventsGrpc,
         fleet::FleetGrpc,
         machine_sync::{MachineSyncGrpc, MachineSyncSettings},
+        orders::OrdersGrpc,
     },
     health::DatabaseProbe,
     metrics::{KindLabels, Metrics},
     operations::{
         Deps, Settings, SignCertificate, SignedCertificate,
+        events::{EventLog, EventSettings},
+        orders::{OrderSettings, Orders},
         retention::{Retention, keep_sweeping},
         sync::{Committer, CommitterSettings, SyncOperation},
         watch::Hints,
@@ -57,10 +63,12 @@ pub const POSTGRES_LANES: usize = 4;
 pub const MAX_BATCH_RECORDS: usize = 16_384;
 
 /// The services that do their work here.
-const SERVING: [&str; 3] = [
+const SERVING: [&str; 5] = [
     catalog_service_server::SERVICE_NAME,
+    event_service_server::SERVICE_NAME,
     fleet_service_server::SERVICE_NAME,
     machine_sync_service_server::SERVICE_NAME,
+    order_service_server::SERVICE_NAME,
 ];
 /// A day, ms.
 const DAY_MS: i64 = 86_400_000;
@@ -83,12 +91,16 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
             () = poll => {}
         }
     });
+    let events = EventLog::new(store.clone(), EventSettings::from(&tools.config.events));
+    tools.workers.spawn(events.clone().follow(tools.drain.clone()));
     let deps = Deps {
         store: store.clone(),
         context: tools.context.clone(),
         key: tools.secret_key.clone(),
         signer: tools.authority.clone(),
         hints,
+        orders: orders(&tools, &store),
+        events: events.clone(),
         settings: Settings {
             replica: replica(&tools),
             started_at_ms: tools.context.now_ms(),
@@ -99,6 +111,7 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
     if tools.config.server.sample_data && tools.config.is_embedded() {
         sample::make(&deps).await.map_err(|cause| ServeError::Services(format!("sample data: {cause}")))?;
     }
+    let payments = payments::start(&tools, &deps)?;
     let retention = &tools.config.retention;
     tools.workers.spawn(keep_sweeping(
         deps.clone(),
@@ -114,8 +127,14 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
     routes.add_service(catalog.max_decoding_message_size(limits.message_bytes));
     let machine_sync = MachineSyncServiceServer::new(machine_sync(&tools, &deps).await?);
     routes.add_service(machine_sync.max_decoding_message_size(limits.sync_message_bytes));
+    let events = EventServiceServer::new(EventsGrpc::new(deps.clone()));
+    routes.add_service(events.max_decoding_message_size(limits.message_bytes));
+    let orders = OrderServiceServer::new(OrdersGrpc::new(deps.clone()));
+    routes.add_service(orders.max_decoding_message_size(limits.message_bytes));
     let fleet = FleetServiceServer::new(FleetGrpc::new(deps));
     routes.add_service(fleet.max_decoding_message_size(limits.message_bytes));
+    let mut health: Vec<_> = relay::start(&tools, &store).await?.into_iter().collect();
+    health.push(("payments", payments.part));
     let probe =
         StoreProbe { store: store.clone(), metrics: tools.metrics.clone(), shown: Default::default() };
     let closing = store.clone();
@@ -125,8 +144,25 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
         serving: SERVING.to_vec(),
         credentials: Arc::new(store),
         probe: Arc::new(probe),
+        webhooks: payments.webhooks,
+        health,
         close,
     })
+}
+
+fn orders(tools: &Toolbox, store: &Store) -> Orders {
+    let orders = &tools.config.orders;
+    let settings = OrderSettings {
+        lanes: match store.engine() {
+            // One writer: a second lane would only wait for it.
+            Engine::Sqlite => 1,
+            Engine::Postgres => orders.lanes,
+        },
+        max_batch_commands: orders.max_batch_commands,
+        max_queued_commands: orders.queue_commands,
+        max_queued_ms: tools.config.limits.deadline_ms,
+    };
+    Orders::start(store, &tools.context, &tools.metrics, &settings)
 }
 
 fn replica(tools: &Toolbox) -> String {

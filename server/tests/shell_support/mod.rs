@@ -208,6 +208,8 @@ async fn parts(tools: Toolbox, levers: Arc<Levers>) -> Result<Parts, ServeError>
         serving: vec![SYNC, CATALOG],
         credentials: services.clone(),
         probe: services,
+        health: Vec::new(),
+        webhooks: None,
         close: Box::pin(async {}),
     })
 }

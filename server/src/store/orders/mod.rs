@@ -5,12 +5,14 @@
 //! order of the house: orders by id, products by id, alerts, event heads.
 
 mod alerts;
+mod backlog;
 mod claim;
 mod load;
 mod reads;
 mod rows;
 mod write;
 
+pub use backlog::{Backlog, backlog};
 pub use claim::claim;
 pub use load::{Keys, known_keys, load};
 pub use reads::{find, find_many, list};
