@@ -1,11 +1,13 @@
 //! Servers that sell central stock: one on SQLite, or any number of replicas on one PostgreSQL database.
 //!
 //! * [`Shop`] starts them and makes products; [`caller`] is who orders.
+//! * [`till`] has them paid through a scripted gateway.
 //! * [`checker`] verifies invariants 3 and 4 of DESIGN section 8 from what the public API says.
 
 pub mod caller;
 pub mod checker;
 pub mod story;
+pub mod till;
 
 use std::{
     collections::BTreeMap,
@@ -121,6 +123,8 @@ impl Shop {
             .set("server.sample_data", false)
             .set("limits.rate_per_s", RATE)
             .set("limits.rate_burst", RATE)
+            .set("limits.service_rate_per_s", RATE)
+            .set("limits.service_rate_burst", RATE)
             .set("events.heartbeat_ms", HEARTBEAT_MS);
         let first = TestServer::start(set(options.clone())).await;
         let mut shop = Self {
@@ -178,6 +182,15 @@ impl Shop {
             Home::Embedded => Rows::sqlite(&self.replicas[0].server.data_dir().join("vendfleet.db")).await,
             Home::Own(database) => Rows::postgres(database.url()).await,
             Home::Elsewhere(url) => Rows::postgres(url).await,
+        }
+    }
+
+    /// The PostgreSQL database, where there is one.
+    pub fn database_url(&self) -> Option<String> {
+        match &self.home {
+            Home::Embedded => None,
+            Home::Own(database) => Some(database.url().to_owned()),
+            Home::Elsewhere(url) => Some(url.clone()),
         }
     }
 

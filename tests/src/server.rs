@@ -258,7 +258,7 @@ impl Drop for TestServer {
 
 /// The `vendfleet` binary: the one [`BINARY_VARIABLE`] names, else the one in the profile directory of the running test,
 /// which is built first, so that no test ever meets yesterday's server.
-fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match env::var_os(BINARY_VARIABLE) {
         Some(path) => PathBuf::from(path),

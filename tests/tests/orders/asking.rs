@@ -1,0 +1,179 @@
+//! What may be asked for, who sees what, and pages.
+
+use tonic::Code;
+use vendfleet_proto::v1::{self, OrderStatus};
+use vendfleet_tests::{
+    fleet::Engine,
+    orders::{Shop, caller::Caller, checker::check},
+    refusal::{Refusal, refusal},
+};
+
+/// Nobody's.
+const UNKNOWN: &str = "01934c6e-8f7a-7c3e-9d1b-2f4a6c8e0b1d";
+
+async fn refused(caller: &Caller, lines: &[(&str, u32)]) -> Refusal {
+    refusal(&caller.create("basket", lines).await.expect_err("it is refused"))
+}
+
+pub(crate) async fn what_cannot_be_ordered_is_refused_by_name_and_takes_nothing(engine: Engine) {
+    let shop = Shop::unpaid(engine).await;
+    let (euro, franc) = (shop.product("EURO", 5).await, shop.product_at("FRANC", 5, 300, "CHF").await);
+    let ann = shop.caller("ann");
+
+    let mixed = refused(&ann, &[(&euro, 1), (&franc, 1)]).await;
+    assert_eq!((mixed.code, mixed.reason.as_str()), (Code::InvalidArgument, "CURRENCY_MISMATCH"));
+    assert_eq!((mixed.said("expected"), mixed.said("actual")), ("EUR", "CHF"));
+
+    let unknown = refused(&ann, &[(&euro, 1), (UNKNOWN, 1)]).await;
+    assert_eq!((unknown.code, unknown.reason.as_str()), (Code::NotFound, "PRODUCT_NOT_FOUND"));
+    assert_eq!(unknown.said("product_id"), UNKNOWN);
+
+    let short = refused(&ann, &[(&euro, 5), (&franc, 6)]).await;
+    assert!(["CURRENCY_MISMATCH", "INSUFFICIENT_STOCK"].contains(&short.reason.as_str()), "{short:?}");
+    let short = refused(&ann, &[(&euro, 6)]).await;
+    assert_eq!((short.said("requested"), short.said("available")), ("6", "5"));
+
+    assert_eq!((shop.stock(&euro).await, shop.stock(&franc).await), (5, 5));
+    assert_eq!(check(&shop).await.orders, 0);
+}
+
+pub(crate) async fn rubbish_in_an_order_names_field_and_rule(engine: Engine) {
+    type Spoil = (&'static str, fn(&mut v1::CreateOrderRequest));
+    const RUBBISH: [Spoil; 12] = [
+        ("idempotency_key", |c| c.idempotency_key.clear()),
+        ("idempotency_key", |c| c.idempotency_key = "k".repeat(129)),
+        ("idempotency_key", |c| c.idempotency_key = "schlüssel".to_owned()),
+        ("idempotency_key", |c| c.idempotency_key = "a\nb".to_owned()),
+        ("customer_id", |c| c.customer_id = "c".repeat(129)),
+        ("lines", |c| c.lines.clear()),
+        ("lines", |c| c.lines = vec![c.lines[0].clone(); 101]),
+        ("lines[0].product_id", |c| c.lines[0].product_id = "COLA".to_owned()),
+        ("lines[0].product_id", |c| c.lines[0].product_id.clear()),
+        ("lines[0].quantity", |c| c.lines[0].quantity = 0),
+        ("lines[0].quantity", |c| c.lines[0].quantity = 10_001),
+        ("lines[0].quantity", |c| c.lines[0].quantity = u32::MAX),
+    ];
+    let shop = Shop::unpaid(engine).await;
+    let product = shop.product("COLA", 5).await;
+    let mut client = shop.caller("").client;
+    let good = v1::CreateOrderRequest {
+        idempotency_key: "basket".to_owned(),
+        customer_id: "ann".to_owned(),
+        lines: vec![v1::CreateOrderLine { product_id: product, quantity: 1 }],
+    };
+    for (field, spoil) in RUBBISH {
+        let mut spoilt = good.clone();
+        spoil(&mut spoilt);
+        let refused = refusal(&client.create_order(spoilt).await.expect_err(field));
+        assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "INVALID_FIELD"));
+        let named = refused.fields.iter().find(|(name, _)| name == field);
+        assert!(named.is_some_and(|(_, rule)| !rule.is_empty()), "{field}: {refused:?}");
+    }
+    client.create_order(good).await.unwrap();
+    assert_eq!(check(&shop).await.orders, 1);
+}
+
+pub(crate) async fn a_hundred_lines_and_the_dearest_order_there_can_be(engine: Engine) {
+    let shop = Shop::unpaid(engine).await;
+    let mut products = Vec::new();
+    for n in 0..100 {
+        // The highest price and the most units of the contract: 100 lines stay within 64 bits.
+        products.push(shop.product_at(&format!("P{n}"), 10_000, 1_000_000_000_000, "EUR").await);
+    }
+    let lines: Vec<_> = products.iter().map(|product| (product.as_str(), 10_000)).collect();
+    let order = shop.caller("ann").order("basket", &lines).await;
+    assert_eq!(order.lines.len(), 100);
+    assert_eq!(order.total.unwrap().minor_units, 1_000_000_000_000_000_000);
+    // A price of nothing is a price.
+    let gift = shop.product_at("GIFT", 1, 0, "EUR").await;
+    assert_eq!(shop.caller("ann").order("gift", &[(&gift, 1)]).await.total.unwrap().minor_units, 0);
+    assert_eq!(check(&shop).await.orders, 2);
+}
+
+pub(crate) async fn a_customer_sees_its_own_orders_and_no_other(engine: Engine) {
+    let shop = Shop::unpaid(engine).await;
+    let product = shop.product("COLA", 10).await;
+    let (ann, ben) = (shop.customer("ann").await, shop.customer("ben").await);
+    let hers = ann.order("basket", &[(&product, 1)]).await;
+    assert_eq!(hers.customer_id, "ann");
+    for status in [
+        ben.get(&hers.order_id).await.unwrap_err(),
+        ben.cancel(&hers.order_id).await.unwrap_err(),
+        ben.get(UNKNOWN).await.unwrap_err(),
+    ] {
+        let refused = refusal(&status);
+        assert_eq!((refused.code, refused.reason.as_str()), (Code::NotFound, "ORDER_NOT_FOUND"));
+    }
+    assert!(ben.list(v1::ListOrdersRequest::default()).await.is_empty());
+    // Naming another needs the scope; naming oneself does not.
+    let posing = Caller { customer: "ann".to_owned(), ..ben.clone() };
+    for status in [
+        posing.create("k", &[(&product, 1)]).await.unwrap_err(),
+        posing.get(&hers.order_id).await.unwrap_err(),
+        posing.cancel(&hers.order_id).await.unwrap_err(),
+        posing.watch("").await.unwrap_err(),
+    ] {
+        let refused = refusal(&status);
+        assert_eq!((refused.code, refused.reason.as_str()), (Code::PermissionDenied, "PERMISSION_DENIED"));
+        assert_eq!(refused.said("required_scope"), "orders.on_behalf");
+    }
+    let herself = Caller { customer: "ann".to_owned(), ..ann.clone() };
+    assert_eq!(herself.get(&hers.order_id).await.unwrap(), hers);
+    // A service sees everybody's, and one customer's when it names one.
+    assert_eq!(shop.caller("").get(&hers.order_id).await.unwrap(), hers);
+    assert_eq!(shop.caller("ann").get(&hers.order_id).await.unwrap(), hers);
+    assert_eq!(shop.caller("ben").get(&hers.order_id).await.unwrap_err().code(), Code::NotFound);
+    check(&shop).await;
+}
+
+pub(crate) async fn pages_are_newest_first_and_bound_to_their_filter(engine: Engine) {
+    let shop = Shop::unpaid(engine).await;
+    let product = shop.product("COLA", 100).await;
+    let (ann, ben) = (shop.caller("ann"), shop.caller("ben"));
+    let mut made = Vec::new();
+    for n in 0..20 {
+        made.push(ann.order(&format!("basket-{n}"), &[(&product, 1)]).await);
+    }
+    let his = ben.order("basket", &[(&product, 1)]).await;
+    for order in &made[..5] {
+        ann.cancel(&order.order_id).await.unwrap();
+    }
+    let ids = |orders: &[v1::Order]| orders.iter().map(|o| o.order_id.clone()).collect::<Vec<_>>();
+    let mut newest_first = ids(&made);
+    newest_first.reverse();
+
+    for page_size in [1, 3, 100] {
+        let listed = ann.list(v1::ListOrdersRequest { page_size, ..Default::default() }).await;
+        assert_eq!(ids(&listed), newest_first, "{page_size} a page");
+    }
+    let everybodys = shop.caller("").list(v1::ListOrdersRequest::default()).await;
+    assert_eq!((everybodys.len(), &everybodys[0].order_id), (21, &his.order_id));
+    let of = |statuses: &[OrderStatus]| v1::ListOrdersRequest {
+        statuses: statuses.iter().map(|status| i32::from(*status)).collect(),
+        page_size: 2,
+        ..Default::default()
+    };
+    assert_eq!(ids(&ann.list(of(&[OrderStatus::Cancelled])).await), newest_first[15..]);
+    assert_eq!(ann.list(of(&[OrderStatus::Cancelled, OrderStatus::Pending])).await.len(), 20);
+    assert!(ann.list(of(&[OrderStatus::Paid])).await.is_empty());
+    let unsettled = v1::ListOrdersRequest { unsettled_only: true, ..Default::default() };
+    assert!(ann.list(unsettled).await.is_empty());
+
+    let mut client = ann.client.clone();
+    let mut page = v1::ListOrdersRequest { customer_id: "ann".to_owned(), ..Default::default() };
+    let first = client.list_orders(page.clone()).await.unwrap().into_inner();
+    assert_eq!(first.orders.len(), 15, "unless asked otherwise");
+    page.page_token = first.next_page_token;
+    let elsewhere = v1::ListOrdersRequest { customer_id: "ben".to_owned(), ..page.clone() };
+    let otherwise = v1::ListOrdersRequest { unsettled_only: true, ..page.clone() };
+    let rubbish = v1::ListOrdersRequest { page_token: "bm9uc2Vuc2U".to_owned(), ..page.clone() };
+    for bad in [elsewhere, otherwise, rubbish] {
+        let refused = refusal(&client.list_orders(bad).await.unwrap_err());
+        assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "PAGE_TOKEN_INVALID"));
+    }
+    for page_size in [-1, 101] {
+        let bad = v1::ListOrdersRequest { page_size, ..Default::default() };
+        assert_eq!(refusal(&client.list_orders(bad).await.unwrap_err()).fields[0].0, "page_size");
+    }
+    check(&shop).await;
+}
