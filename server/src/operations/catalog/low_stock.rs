@@ -45,6 +45,7 @@ pub(super) async fn note(
                 key: &key,
                 detail: &detail,
                 product: Some(product.id),
+                order: None,
                 at_ms: now_ms,
                 trace_id: &alert.origin.trace_id,
             };

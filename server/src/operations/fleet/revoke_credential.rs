@@ -67,6 +67,7 @@ async fn end(
             key: &id.to_string(),
             detail: &detail,
             product: None,
+            order: None,
             at_ms: now_ms,
             trace_id: &origin.trace_id,
         };
