@@ -6,6 +6,7 @@
 //! * [`link`]: a wire between a machine and the server that can be cut, stalled and mended.
 //! * [`fleet`]: all of it together, on either engine, with machines and an operator.
 //! * [`gateway`]: a payment gateway that misbehaves on demand and keeps a ledger of every charge.
+//! * [`nats`]: a nats-server that a test may kill.
 //! * [`device`]: a machine with its real journal and agent, moved step by step.
 //! * [`checker`]: whether every durable record of every device is on the server exactly once, and the sums are right.
 //! * [`orders`]: one or more servers on one database that sell central stock, their callers, and the checker of orders and stock.
@@ -27,6 +28,7 @@ pub mod device;
 pub mod fleet;
 pub mod gateway;
 pub mod link;
+pub mod nats;
 pub mod orders;
 pub mod postgres;
 pub mod private_postgres;
