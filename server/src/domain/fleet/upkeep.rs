@@ -1,7 +1,8 @@
 //! What needs a person: slots that drift, dead letters, alerts.
 
 use crate::domain::fleet::StoredRecord;
-use crate::domain::ids::{AlertId, MachineId};
+use crate::domain::ids::{AlertId, MachineId, OrderId};
+use crate::domain::order::{self, GATEWAY_CONTRADICTION, LATE_APPROVAL, ORDER_UNSETTLED};
 use crate::domain::sync::{AlertKind, SlotRow};
 use uuid::Uuid;
 use vend_core::id::{Epoch, ProductId};
@@ -78,13 +79,83 @@ pub struct DeadLetter {
     pub trace_id: String,
 }
 
+/// Work on an order that was set aside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OrderLetter {
+    /// Its UUIDv7.
+    pub id: Uuid,
+    /// Which work.
+    pub kind: order::DeadLetterKind,
+    /// The order.
+    pub order: OrderId,
+    /// How far it is.
+    pub state: DeadLetterState,
+    /// UPPER_SNAKE reason of the last attempt.
+    pub reason: String,
+    /// For a person.
+    pub detail: String,
+    /// Redrives so far.
+    pub redrives: u32,
+    /// When it was set aside, ms since the Unix epoch.
+    pub created_at_ms: i64,
+    /// When it was last set aside again, redriven or done.
+    pub updated_at_ms: i64,
+    /// Trace that set it aside.
+    pub trace_id: String,
+}
+
+/// A dead letter of any kind.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SetAside {
+    /// A record.
+    Record(DeadLetter),
+    /// Work on an order.
+    Order(OrderLetter),
+}
+
+impl SetAside {
+    /// Its UUIDv7.
+    pub fn id(&self) -> Uuid {
+        match self {
+            Self::Record(letter) => letter.id,
+            Self::Order(letter) => letter.id,
+        }
+    }
+}
+
+/// What a dead letter is about. The numbers are the wire's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SetAsideKind {
+    /// A record.
+    Record = 1,
+    /// An order's payment without a definite answer.
+    Order = 2,
+    /// A purchase's job.
+    Purchase = 3,
+    /// A refund, void or capture.
+    Payment = 4,
+}
+
+impl SetAsideKind {
+    /// The kind of that number, if there is one.
+    pub fn from_number(number: i64) -> Option<Self> {
+        [Self::Record, Self::Order, Self::Purchase, Self::Payment]
+            .into_iter()
+            .find(|kind| *kind as i64 == number)
+    }
+}
+
 /// Which dead letters a list holds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DeadLetterFilter {
+    /// Only this kind.
+    pub kind: Option<SetAsideKind>,
     /// Only this state.
     pub state: Option<DeadLetterState>,
-    /// Only this machine's.
+    /// Only this machine's records.
     pub machine: Option<MachineId>,
+    /// Only this order's.
+    pub order: Option<OrderId>,
 }
 
 /// How far an alert is. The numbers are the wire's.
@@ -126,7 +197,12 @@ pub fn severity(kind: &str) -> Severity {
         AlertKind::CountersStepped,
         AlertKind::DeadLetter,
     ];
-    if critical.iter().any(|k| k.as_str() == kind) { Severity::Critical } else { Severity::Warning }
+    let money = [ORDER_UNSETTLED, LATE_APPROVAL, GATEWAY_CONTRADICTION];
+    if critical.iter().any(|k| k.as_str() == kind) || money.contains(&kind) {
+        Severity::Critical
+    } else {
+        Severity::Warning
+    }
 }
 
 /// Something a person should know.

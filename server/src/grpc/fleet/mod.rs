@@ -3,6 +3,7 @@
 
 mod chains;
 mod configs;
+mod dead_letters;
 mod identities;
 mod machines;
 mod out;
@@ -300,21 +301,21 @@ impl FleetService for FleetGrpc {
         &self,
         request: Request<v1::ListDeadLettersRequest>,
     ) -> Result<Response<v1::ListDeadLettersResponse>, Status> {
-        Ok(Response::new(upkeep::list_dead_letters(&self.deps, request).await?))
+        Ok(Response::new(dead_letters::list_dead_letters(&self.deps, request).await?))
     }
 
     async fn get_dead_letter(
         &self,
         request: Request<v1::GetDeadLetterRequest>,
     ) -> Result<Response<v1::GetDeadLetterResponse>, Status> {
-        Ok(Response::new(upkeep::get_dead_letter(&self.deps, request).await?))
+        Ok(Response::new(dead_letters::get_dead_letter(&self.deps, request).await?))
     }
 
     async fn redrive_dead_letter(
         &self,
         request: Request<v1::RedriveDeadLetterRequest>,
     ) -> Result<Response<v1::RedriveDeadLetterResponse>, Status> {
-        Ok(Response::new(upkeep::redrive_dead_letter(&self.deps, request).await?))
+        Ok(Response::new(dead_letters::redrive_dead_letter(&self.deps, request).await?))
     }
 
     async fn list_alerts(

@@ -1,16 +1,16 @@
-//! Inventory, dead letters, alerts, facts about the server.
+//! Inventory, alerts, facts about the server.
 
 use super::out::{epoch_out, uuid_out};
 use crate::domain::fleet::{
-    Alert, AlertFilter, AlertState, DeadLetter, DeadLetterFilter, DeadLetterState, LOW_STOCK, REVOKED_UNSENT,
-    Severity, SlotInventory, severity,
+    Alert, AlertFilter, AlertState, LOW_STOCK, REVOKED_UNSENT, Severity, SlotInventory, severity,
 };
 use crate::domain::ids::{AlertId, MachineId};
+use crate::domain::order::{GATEWAY_CONTRADICTION, LATE_APPROVAL, ORDER_UNSETTLED};
 use crate::domain::sync::AlertKind;
 use crate::error::ApiError;
 use crate::grpc::fields::Fields;
 use crate::grpc::page::ListCall;
-use crate::grpc::request::{person, request_key};
+use crate::grpc::request::person;
 use crate::operations::{Deps, fleet};
 use std::collections::HashMap;
 use tonic::Request;
@@ -19,7 +19,7 @@ use vend_core::id::ProductId;
 use vendfleet_proto::v1;
 
 /// What each alert is called below and in the contract. A wire type without a row is one this server raises no alert of.
-const ALERT_TYPES: [(&str, v1::AlertType); 13] = [
+const ALERT_TYPES: [(&str, v1::AlertType); 16] = [
     (AlertKind::RecordsMissing.as_str(), v1::AlertType::Gap),
     (AlertKind::JournalForked.as_str(), v1::AlertType::Fork),
     (AlertKind::MachineCloned.as_str(), v1::AlertType::MachineCloned),
@@ -33,6 +33,9 @@ const ALERT_TYPES: [(&str, v1::AlertType); 13] = [
     (AlertKind::MachineFault.as_str(), v1::AlertType::MachineFault),
     (REVOKED_UNSENT, v1::AlertType::RevokedUnsent),
     (LOW_STOCK, v1::AlertType::LowStock),
+    (ORDER_UNSETTLED, v1::AlertType::OrderUnsettled),
+    (LATE_APPROVAL, v1::AlertType::LateApproval),
+    (GATEWAY_CONTRADICTION, v1::AlertType::GatewayContradiction),
 ];
 
 pub(super) async fn get_machine_inventory(
@@ -65,58 +68,6 @@ pub(super) async fn list_inventory_discrepancies(
     let next_page_token = list.token(&page);
     let slots = page.items.into_iter().map(slot_out).collect();
     Ok(v1::ListInventoryDiscrepanciesResponse { slots, next_page_token })
-}
-
-pub(super) async fn list_dead_letters(
-    deps: &Deps,
-    request: Request<v1::ListDeadLettersRequest>,
-) -> Result<v1::ListDeadLettersResponse, ApiError> {
-    let mut message = request.into_inner();
-    let mut fields = Fields::default();
-    let (size, token) = (std::mem::take(&mut message.page_size), std::mem::take(&mut message.page_token));
-    let list = ListCall::new(&deps.key, "ListDeadLetters", &message);
-    let kind = fields.member("kind", message.kind, |n| {
-        v1::DeadLetterKind::try_from(n).ok().filter(|kind| *kind != v1::DeadLetterKind::Unspecified)
-    });
-    let state = fields.member("state", message.state, |n| DeadLetterState::from_number(i64::from(n)));
-    let machine = fields.optional_uuid("machine_id", &message.machine_id);
-    let order = fields.optional_uuid("order_id", &message.order_id);
-    let page = list.request::<Uuid>(&mut fields, size, &token, (50, 200))?;
-    let ((kind, state), (machine, order)) = fields.finish(kind.zip(state).zip(machine.zip(order)))?;
-    if order.is_some() || kind.is_some_and(|kind| kind != v1::DeadLetterKind::Record) {
-        // Orders and purchases are not served yet, so nothing of theirs was set aside.
-        return Ok(v1::ListDeadLettersResponse::default());
-    }
-    let filter = DeadLetterFilter { state, machine: machine.map(MachineId) };
-    let page = fleet::list_dead_letters(deps, &filter, &page).await?;
-    let next_page_token = list.token(&page);
-    let dead_letters = page.items.into_iter().map(dead_letter_out).collect();
-    Ok(v1::ListDeadLettersResponse { dead_letters, next_page_token })
-}
-
-pub(super) async fn get_dead_letter(
-    deps: &Deps,
-    request: Request<v1::GetDeadLetterRequest>,
-) -> Result<v1::GetDeadLetterResponse, ApiError> {
-    let mut fields = Fields::default();
-    let id = fields.uuid("dead_letter_id", &request.get_ref().dead_letter_id);
-    let letter = fleet::get_dead_letter(deps, fields.finish(id)?).await?;
-    Ok(v1::GetDeadLetterResponse { dead_letter: Some(dead_letter_out(letter)) })
-}
-
-pub(super) async fn redrive_dead_letter(
-    deps: &Deps,
-    request: Request<v1::RedriveDeadLetterRequest>,
-) -> Result<v1::RedriveDeadLetterResponse, ApiError> {
-    let caller = person(request.extensions())?;
-    let mut message = request.into_inner();
-    let mut fields = Fields::default();
-    let request_id = std::mem::take(&mut message.request_id);
-    let key = request_key(&mut fields, &caller, "RedriveDeadLetter", &request_id, &message);
-    let id = fields.uuid("dead_letter_id", &message.dead_letter_id);
-    let (key, id) = fields.finish(key.zip(id))?;
-    let letter = fleet::redrive_dead_letter(deps, key, id).await?;
-    Ok(v1::RedriveDeadLetterResponse { dead_letter: Some(dead_letter_out(letter)) })
 }
 
 pub(super) async fn list_alerts(
@@ -251,39 +202,15 @@ fn slot_out(slot: SlotInventory) -> v1::SlotInventory {
     out
 }
 
-fn dead_letter_out(letter: DeadLetter) -> v1::DeadLetter {
-    let record = letter.record;
-    v1::DeadLetter {
-        dead_letter_id: letter.id.to_string(),
-        kind: v1::DeadLetterKind::Record.into(),
-        state: letter.state as i32,
-        reason: letter.reason,
-        detail: cut(&letter.detail, 512),
-        redrives: letter.redrives,
-        subject: Some(v1::dead_letter::Subject::Record(v1::DeadRecord {
-            machine_id: record.machine.to_string(),
-            epoch: epoch_out(record.chain),
-            record: Some(v1::Record {
-                seq: record.seq,
-                kind: record.kind,
-                schema: record.schema,
-                body: record.body,
-                hash: record.hash.to_vec(),
-            }),
-            received_time_ms: record.received_at_ms,
-        })),
-        create_time_ms: letter.created_at_ms,
-        update_time_ms: letter.updated_at_ms,
-        trace_id: letter.trace_id,
-    }
-}
-
 pub(crate) fn alert_out(alert: Alert) -> v1::Alert {
     let state = alert.state() as i32;
     let kind = ALERT_TYPES.iter().find(|(name, _)| *name == alert.kind).map(|(_, wire)| *wire);
     let slot = (alert.kind == AlertKind::SlotDrift.as_str()).then(|| alert.key.parse().ok()).flatten();
-    let details =
+    let mut details =
         HashMap::from([("kind".to_owned(), alert.kind.clone()), ("key".to_owned(), cut(&alert.key, 256))]);
+    if let Some(order) = alert.order {
+        details.insert("order_id".to_owned(), order.to_string());
+    }
     v1::Alert {
         alert_id: alert.id.to_string(),
         r#type: kind.unwrap_or(v1::AlertType::Unspecified).into(),
@@ -311,6 +238,6 @@ pub(crate) fn alert_out(alert: Alert) -> v1::Alert {
 }
 
 /// At most so many bytes, at a character's end.
-fn cut(text: &str, most: usize) -> String {
+pub(super) fn cut(text: &str, most: usize) -> String {
     text[..text.floor_char_boundary(most)].to_owned()
 }

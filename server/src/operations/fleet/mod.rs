@@ -26,6 +26,7 @@ mod list_gaps;
 mod list_groups;
 mod list_machines;
 mod redrive_dead_letter;
+mod redrive_order;
 mod reenroll;
 mod revoke_claim_token;
 mod revoke_credential;

@@ -1,8 +1,12 @@
 //! Tries a dead letter again: decoded with the present code, held against the present rules.
 
 use super::body::{counts_already, read_body};
+use super::list_dead_letters::find;
+use super::redrive_order::redrive_order;
 use super::{dead_letter_not_found, lock_machine};
-use crate::domain::fleet::{DeadLetter, DeadLetterState, LateFold, StoredRecord, redriven_event_id};
+use crate::domain::fleet::{
+    DeadLetter, DeadLetterState, LateFold, SetAside, StoredRecord, redriven_event_id,
+};
 use crate::domain::request::RequestKey;
 use crate::domain::sync::{BadBody, Disposition, Verdict, VerdictReason, Writes};
 use crate::error::{ApiError, Reason};
@@ -22,26 +26,36 @@ const RECORDS_PER_STEP: i64 = 500;
 /// Later records that are followed, at most. Behind more, levels stay as they are: the next count or report says.
 const MAX_FOLLOWED: usize = 20_000;
 
-/// Redrives a dead letter. It is done when it counts now, and stays open with a fresh reason when it does not.
+/// Redrives a dead letter. A record is done when it counts now, and stays open with a fresh reason when it does not; work on an
+/// order goes back to the workers.
 ///
 /// # Errors
 /// DEAD_LETTER_NOT_FOUND, DEAD_LETTER_NOT_OPEN, IDEMPOTENCY_KEY_REUSED.
-pub async fn redrive_dead_letter(deps: &Deps, key: RequestKey, id: Uuid) -> Result<DeadLetter, ApiError> {
-    let now_ms = deps.context.now_ms();
-    let letter = write(deps, "redrive_dead_letter", (key, origin()), move |tx, (key, origin)| {
+pub async fn redrive_dead_letter(deps: &Deps, key: RequestKey, id: Uuid) -> Result<SetAside, ApiError> {
+    let input = (key, origin(), deps.context.clone());
+    let letter = write(deps, "redrive_dead_letter", input, move |tx, (key, origin, context)| {
         Box::pin(async move {
+            let now_ms = context.now_ms();
             let repeated = begin(tx, key, &id.to_string(), now_ms).await?.is_some();
-            let unlocked = dead_letters::find(tx, id).await?.ok_or_else(|| dead_letter_not_found(id))?;
-            if repeated {
-                return Ok(unlocked);
+            let unlocked = find(tx, id).await?.ok_or_else(|| dead_letter_not_found(id))?;
+            match unlocked {
+                repeat if repeated => Ok(repeat),
+                SetAside::Record(unlocked) => {
+                    lock_machine(tx, unlocked.record.machine).await?;
+                    let letter =
+                        dead_letters::find(tx, id).await?.ok_or_else(|| dead_letter_not_found(id))?;
+                    Ok(SetAside::Record(redrive(tx, letter, now_ms, origin).await?))
+                }
+                SetAside::Order(letter) => {
+                    Ok(SetAside::Order(redrive_order(tx, letter, context, origin).await?))
+                }
             }
-            lock_machine(tx, unlocked.record.machine).await?;
-            let letter = dead_letters::find(tx, id).await?.ok_or_else(|| dead_letter_not_found(id))?;
-            redrive(tx, letter, now_ms, origin).await
         })
     })
     .await?;
-    super::hint(deps, &[letter.record.machine]).await;
+    if let SetAside::Record(letter) = &letter {
+        super::hint(deps, &[letter.record.machine]).await;
+    }
     Ok(letter)
 }
 

@@ -7,6 +7,7 @@
 mod alerts;
 mod backlog;
 mod claim;
+mod letters;
 mod load;
 mod reads;
 mod rows;
@@ -14,6 +15,7 @@ mod write;
 
 pub use backlog::{Backlog, backlog};
 pub use claim::claim;
+pub use letters::{find_letter, list_letters};
 pub use load::{Keys, known_keys, load};
 pub use reads::{find, find_many, list};
 pub use write::{is_nothing, write};
