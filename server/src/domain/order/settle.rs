@@ -242,10 +242,17 @@ fn late_approval(
     ids: &mut dyn Ids,
     writes: &mut Writes,
 ) {
-    let known = order.state.gateway_payment_id == learnt.gateway_payment_id
-        && matches!(order.state.payment, PaymentStatus::RefundPending | PaymentStatus::Refunded);
-    if known {
-        return;
+    let same = order.state.gateway_payment_id == learnt.gateway_payment_id;
+    match order.state.payment {
+        PaymentStatus::RefundPending | PaymentStatus::Refunded if same => return,
+        PaymentStatus::RefundPending => {
+            let detail = format!(
+                "order {}: payment {} is being given back, and the gateway says payment {} was taken as well",
+                order.id, order.state.gateway_payment_id, learnt.gateway_payment_id
+            );
+            return contradicts(order, learnt, detail, at_ms, ids, writes);
+        }
+        _ => {}
     }
     let trace = trace_of(order);
     if learnt.source == Source::Worker {
