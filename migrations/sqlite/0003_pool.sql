@@ -73,6 +73,8 @@ CREATE TABLE purchases (
     -- Whether its session is still the machine's: an end after a reset frees nobody and counts nothing.
     holds_machine BOOLEAN NOT NULL,
     command_number BIGINT NOT NULL DEFAULT 0,
+    -- The machine has said what became of the command, and nobody has looked yet.
+    heard BOOLEAN NOT NULL DEFAULT FALSE,
     reservation_end_ms BIGINT NOT NULL DEFAULT 0,
     -- 0 nothing, 1 authorise, 2 dispense, 3 capture, 4 void.
     work BIGINT NOT NULL,
@@ -118,7 +120,16 @@ CREATE TABLE commands (
     PRIMARY KEY (machine_id, number)
 ) WITHOUT ROWID;
 CREATE INDEX commands_open ON commands (machine_id, number) WHERE state = 1 OR state = 2 OR state = 6;
+CREATE INDEX commands_newest ON commands (created_at_ms, machine_id, number);
 
--- The last number given, and whether any is open: a machine without one is spared a look for them.
+-- The last number given, and whether any may be handed out: a machine without one is spared a look for them.
 ALTER TABLE machine_sync ADD COLUMN command_number BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE machine_sync ADD COLUMN has_commands BOOLEAN NOT NULL DEFAULT FALSE;
+-- As the machine last said of itself: not selling; its clock against the server's, and how far it can be believed (1 free
+-- running, 2 synced).
+ALTER TABLE machine_sync ADD COLUMN out_of_service BOOLEAN NOT NULL DEFAULT FALSE;
+ALTER TABLE machine_sync ADD COLUMN clock_offset_ms BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE machine_sync ADD COLUMN clock_quality BIGINT NOT NULL DEFAULT 0;
+
+UPDATE pool SET fit = TRUE WHERE kind = 2 AND machine_id IN
+    (SELECT machine_id FROM machine_sync WHERE standing = 1 AND applied_config IS NOT NULL);

@@ -170,6 +170,7 @@ fn made(
         holds_unit: true,
         holds_machine: true,
         command_number: 0,
+        heard: false,
         reservation_end_ms: lapses,
         work: if choose.mode == Mode::Gateway { Work::Authorise } else { Work::Dispense },
         due_at_ms: AT_ONCE,

@@ -113,9 +113,10 @@ pub(super) fn let_go(
     touched(view, id, at_ms, writes);
 }
 
+/// What its machine said in the meantime is still to be looked at: it may tell another story.
 fn finish(purchase: &mut Purchase, at_ms: i64) {
-    purchase.work = Work::None;
-    purchase.due_at_ms = 0;
+    (purchase.work, purchase.due_at_ms) =
+        if purchase.heard { (Work::Dispense, AT_ONCE) } else { (Work::None, 0) };
     purchase.ended_at_ms = at_ms;
 }
 

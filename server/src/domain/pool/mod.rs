@@ -24,7 +24,7 @@ pub use model::{
     Failure, MachineKind, Mode, NEVER, Pooled, Purchase, PurchaseChange, PurchaseState, Session,
     SessionState, Standing, Work,
 };
-pub use report::{LATE_VEND, SOLD_LOCALLY, claim, hand_out};
+pub use report::{LATE_VEND, SOLD_LOCALLY, claim, hand_out, hear};
 
 use crate::domain::ids::Ids;
 

@@ -124,6 +124,19 @@ pub fn hand_out(
     }
 }
 
+/// The machine's journal says what became of the command: a worker is to look at once, whatever the purchase is by now. Money
+/// that is being settled is settled first.
+pub fn hear(purchase: &mut Purchase, at_ms: i64) {
+    purchase.heard = true;
+    purchase.updated_at_ms = at_ms;
+    if matches!(purchase.state, PurchaseState::Capturing | PurchaseState::Voiding) {
+        return;
+    }
+    purchase.fence = purchase.fence.saturating_add(1);
+    purchase.work = Work::Dispense;
+    purchase.due_at_ms = AT_ONCE;
+}
+
 fn elapsed(
     view: &mut View,
     id: PurchaseId,
@@ -167,13 +180,23 @@ fn said(
     ids: &mut dyn Ids,
     writes: &mut Writes,
 ) {
-    let Some(purchase) = view.purchases.get(&id).cloned() else { return };
+    let Some(purchase) = view.purchases.get_mut(&id) else { return };
+    purchase.heard = false;
+    let purchase = purchase.clone();
     let open = matches!(purchase.state, PurchaseState::InDoubt | PurchaseState::Dispensing);
     if !open {
         return late(view, &purchase, said, at_ms, ids, writes);
     }
     match said {
-        Said::Vended => vended(view, id, at_ms, ids, writes),
+        Said::Vended => {
+            if !purchase.holds_machine {
+                let detail = format!(
+                    "purchase {id}: its session was reset, and its machine has dispensed: it counts as a sale"
+                );
+                raise(writes, ids, &purchase, LATE_VEND, detail, at_ms);
+            }
+            vended(view, id, at_ms, ids, writes);
+        }
         // Nobody knows but who stands there: an operator says.
         Said::Unknown => still_in_doubt(view, id, at_ms, ids, writes),
         Said::Failed(words) => {

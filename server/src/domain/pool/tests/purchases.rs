@@ -3,8 +3,8 @@
 use super::world::{LEASE_MS, PRODUCT, World, euro};
 use crate::domain::payment::{PaymentStatus, Trouble};
 use crate::domain::pool::{
-    Answer, Choose, Command, Failure, JobDone, Mode, PurchaseState, Refusal, Resolution, Resolve, Said,
-    SessionState, Standing, hand_out,
+    Answer, Choose, Command, Failure, JobDone, LATE_VEND, Mode, PurchaseState, Refusal, Resolution, Resolve,
+    Said, SessionState, Standing, hand_out, hear,
 };
 
 fn unknown() -> JobDone {
@@ -222,13 +222,45 @@ fn a_reset_ends_the_session_and_not_the_doubt() {
     assert_eq!(world.start(60), Answer::Refused(Refusal::NoIdleMachine));
     world.view.clock_ms += 10_000;
     world.work(id, JobDone::Said(Said::Vended));
+    assert!(world.writes.alerts.iter().any(|alert| alert.kind == LATE_VEND && alert.raise.is_some()));
     assert_eq!(world.machine(purchase.machine).standing, Standing::Idle);
     assert_eq!(world.purchase(id).state, PurchaseState::Completed);
 }
 
+#[test]
+fn what_a_machine_says_while_money_is_let_go_is_looked_at_afterwards() {
+    let mut world = in_doubt_paid_by(Mode::Gateway);
+    let id = *world.view.purchases.keys().next().unwrap();
+    let at_ms = world.view.clock_ms;
+    let resolve = Resolve {
+        purchase: id,
+        resolution: Resolution::NotDispensed,
+        note: "looked".to_owned(),
+        at_ms,
+        trace_id: String::new(),
+    };
+    world.tell(&Command::Resolve(resolve));
+    assert_eq!(world.purchase(id).state, PurchaseState::Voiding);
+    let mut purchase = world.purchase(id).clone();
+    hear(&mut purchase, at_ms);
+    world.view.purchases.insert(id, purchase);
+    world.work(id, JobDone::Voided);
+    assert_eq!(world.purchase(id).state, PurchaseState::Failed);
+    world.work(id, JobDone::Said(Said::Vended));
+    assert!(world.writes.alerts.iter().any(|alert| alert.kind == LATE_VEND && alert.raise.is_some()));
+    assert!(world.claim(id).is_none(), "told once");
+}
+
 fn in_doubt() -> World {
+    in_doubt_paid_by(Mode::None)
+}
+
+fn in_doubt_paid_by(mode: Mode) -> World {
     let mut world = World::real_machines(1, 2);
-    let made = world.bought(Mode::None, 1);
+    let made = world.bought(mode, 1);
+    if mode == Mode::Gateway {
+        world.work(made.id, JobDone::Authorised("pay-1".to_owned()));
+    }
     let clock_ms = world.view.clock_ms;
     let mut purchase = world.purchase(made.id).clone();
     let mut pooled = world.machine(made.machine).clone();
