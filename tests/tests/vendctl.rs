@@ -90,6 +90,7 @@ async fn what_a_gateway_left_unsettled_is_listed_and_redriven() {
     let product = till.shop.product("COLA", 10).await;
     let operator = till.shop.replicas[0].server.token("operator", "me").await;
     till.gateway.script(Op::Authorise, [Step::approve().but(Manner::Status(500))]);
+    till.gateway.script(Op::Query, [Step::nothing(Manner::Status(500))]);
     let ann = till.shop.caller("ann");
     let order = ann.order("basket", &[(&product, 1)]).await;
     till.unsettled(&ann, &order.order_id).await;

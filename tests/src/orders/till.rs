@@ -23,9 +23,9 @@ use crate::{
 const WEBHOOK_SECRET: &str = "a secret that only the gateway and this deployment know";
 
 /// How long a test's server waits for one answer of the gateway: longer than a busy machine takes to kill a process.
-const TIMEOUT_MS: u64 = 2_000;
-/// Longer than every attempt under one claim.
-const LEASE_MS: u64 = 2_500;
+const TIMEOUT_MS: u64 = 800;
+/// Longer than one attempt, a query and a void under one claim.
+const LEASE_MS: u64 = 2_600;
 
 /// Servers, a gateway, and the wire between them.
 pub struct Till {

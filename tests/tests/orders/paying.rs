@@ -125,6 +125,7 @@ pub(crate) async fn an_operator_redrives_what_was_set_aside(engine: Engine) {
     let ann = till.shop.caller("ann");
     // The money was taken and nobody was told.
     till.gateway.script(Op::Authorise, [Step::approve().but(Manner::Status(502))]);
+    till.gateway.script(Op::Query, [Step::nothing(Manner::Status(502))]);
     let order = ann.order("basket", &[(&product, 1)]).await;
     till.unsettled(&ann, &order.order_id).await;
     let letter = till.dead_letters(&order.order_id).await.remove(0);
