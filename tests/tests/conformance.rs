@@ -13,6 +13,8 @@ mod concurrency;
 mod events;
 #[path = "conformance/failures.rs"]
 mod failures;
+#[path = "conformance/orders.rs"]
+mod orders;
 #[path = "conformance/records.rs"]
 mod records;
 #[path = "conformance/retention.rs"]
@@ -83,6 +85,16 @@ promises! {
         a_batch_that_fails_gives_its_positions_back,
         events_of_a_batch_keep_their_order,
         trimmed_events_are_said_to_be_gone;
+    orders:
+        an_order_reads_back_as_it_was_decided,
+        a_batch_of_orders_is_whole_or_nothing,
+        a_key_makes_one_order_however_many_use_it_at_once,
+        opposite_orders_and_adjustments_never_deadlock,
+        an_order_is_claimed_by_one_worker,
+        a_lease_that_is_over_is_claimed_anew_with_a_higher_fence,
+        a_claim_and_a_cancel_can_not_both_win,
+        a_fact_is_noted_once,
+        orders_are_listed_by_their_filter_in_pages;
     retention:
         old_records_go_and_marks_stay,
         a_sweep_is_made_of_bounded_steps,
