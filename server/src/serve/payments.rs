@@ -42,12 +42,12 @@ pub(super) fn start(tools: &Toolbox, deps: &Deps) -> Result<Payments, ServeError
     let metrics = tools.metrics.payments.clone();
     let timeout = ms(config.timeout_ms);
     let cashier = cashier(config, worker);
-    let longest = cashier.longest(timeout);
+    let longest = cashier.all_attempts(timeout);
     if ms(worker.lease_ms) < longest {
         return Err(ServeError::Config {
             key: "worker.lease_ms",
             cause: format!(
-                "must be at least {}: all attempts with payments.timeout_ms, their pauses, and asking what became of it",
+                "must be at least {}: payments.attempts of payments.timeout_ms each, and the pauses between them",
                 longest.as_millis()
             ),
         });
@@ -55,7 +55,7 @@ pub(super) fn start(tools: &Toolbox, deps: &Deps) -> Result<Payments, ServeError
     let breaker = BreakerSettings {
         failures: config.breaker_failures,
         open_for: ms(config.breaker_open_ms),
-        probe_for: longest,
+        probe_for: ms(worker.lease_ms),
     };
     let settings = TillSettings { timeout, breaker };
     let till = Till::new(gateway(config, worker)?, settings, tools.context.clone(), metrics.clone());
@@ -91,6 +91,7 @@ fn cashier(config: &PaymentsConfig, worker: &WorkerConfig) -> CashierSettings {
         backoff_most: ms(config.backoff_most_ms),
         query_interval: ms(worker.query_interval_ms),
         query_interval_most: ms(worker.query_interval_most_ms),
+        lease: ms(worker.lease_ms),
     }
 }
 

@@ -6,9 +6,6 @@ use crate::domain::payment::{Trouble, Verdict};
 use crate::operations::payments::{Ask, Capture, Failed, Payment, Said, Till};
 use std::time::Duration;
 
-/// Calls beyond the attempts that one order may need under one claim: a query, then a void or a capture.
-const CALLS_AFTER_ATTEMPTS: u32 = 2;
-
 /// How hard the gateway is tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CashierSettings {
@@ -22,14 +19,15 @@ pub struct CashierSettings {
     pub query_interval: Duration,
     /// Longest such pause.
     pub query_interval_most: Duration,
+    /// How long a claim holds. No call is begun that could outlast it: what is not known by then is reported as such.
+    pub lease: Duration,
 }
 
 impl CashierSettings {
-    /// Longest that one order can be worked on under one claim, when a call may take `timeout`.
-    pub fn longest(&self, timeout: Duration) -> Duration {
-        let calls = self.attempts.saturating_add(CALLS_AFTER_ATTEMPTS);
+    /// Longest that all attempts together can take, when a call may take `timeout`. A lease must be longer.
+    pub fn all_attempts(&self, timeout: Duration) -> Duration {
         let pauses = (1..self.attempts).fold(Duration::ZERO, |sum, n| sum.saturating_add(self.backoff(n)));
-        timeout.saturating_mul(calls).saturating_add(pauses)
+        timeout.saturating_mul(self.attempts).saturating_add(pauses)
     }
 
     /// Longest pause after the `failed`th failed attempt, from 1.
@@ -40,6 +38,13 @@ impl CashierSettings {
 
 fn doubled(first: Duration, times: u32) -> Duration {
     first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX))
+}
+
+/// One order's turn.
+struct Turn {
+    ask: Ask,
+    /// The last moment at which a call may begin.
+    until: Duration,
 }
 
 /// Has one order paid, asks what became of its payment, or gives money back.
@@ -65,10 +70,12 @@ impl Cashier {
             payment_id: order.state.gateway_payment_id.clone(),
             traceparent: traceparent.to_owned(),
         };
+        let room = self.settings.lease.saturating_sub(self.till.timeout());
+        let turn = Turn { ask, until: self.context.elapsed().saturating_add(room) };
         let (attempts, result) = match order.state.work {
-            Work::Pay => self.pay(order, &ask).await,
-            Work::Query => (0, self.ask_after(&ask, None).await),
-            Work::Refund => (0, self.give_back(&ask).await),
+            Work::Pay => self.pay(order, &turn).await,
+            Work::Query => (0, self.ask_after(&turn, None).await),
+            Work::Refund => (0, self.give_back(&turn).await),
             // Claimed by a server of another version: it is left to that one.
             Work::None => (0, Err(Failed::payment(Trouble::Error, "an order without work was claimed"))),
         };
@@ -88,14 +95,14 @@ impl Cashier {
         (attempts, done)
     }
 
-    async fn pay(&self, order: &Order, ask: &Ask) -> (u32, Result<Payment, Failed>) {
+    async fn pay(&self, order: &Order, turn: &Turn) -> (u32, Result<Payment, Failed>) {
         // A claim before this one may have asked too, and its answer may have been lost.
         let mut in_doubt = order.state.fence > 1 || order.state.attempts > 0;
         let mut attempts = 0;
         let last = loop {
             attempts += 1;
-            let failed = match self.till.authorise(ask, Capture::Now).await {
-                Ok(Said::Payment(payment)) => return (attempts, self.taken(ask, payment).await),
+            let failed = match self.till.authorise(&turn.ask, Capture::Now).await {
+                Ok(Said::Payment(payment)) => return (attempts, self.taken(turn, payment).await),
                 Ok(Said::Refused(words)) if !in_doubt => return (attempts, Ok(not_taken(words))),
                 // This request is refused, an earlier one may have been taken: that is asked after.
                 Ok(Said::Refused(words)) => break Failed::payment(Trouble::Error, words),
@@ -107,18 +114,27 @@ impl Cashier {
                 break failed;
             }
             tokio::time::sleep(self.context.jitter(self.settings.backoff(attempts))).await;
+            if self.too_late(turn) {
+                break failed;
+            }
         };
-        (attempts, self.ask_after(ask, Some(last)).await)
+        (attempts, self.ask_after(turn, Some(last)).await)
     }
 
     /// What became of it. When the gateway knows no payment one may still be on its way, so it is bound never to take it.
-    async fn ask_after(&self, ask: &Ask, last: Option<Failed>) -> Result<Payment, Failed> {
+    async fn ask_after(&self, turn: &Turn, last: Option<Failed>) -> Result<Payment, Failed> {
         let unknown = |failed: Failed| last.clone().unwrap_or(failed);
-        match self.till.query(ask).await {
-            Ok(Said::Payment(payment)) => self.taken(ask, payment).await,
+        if let Some(last) = &last
+            && self.too_late(turn)
+        {
+            return Err(last.clone());
+        }
+        match self.till.query(&turn.ask).await {
+            Ok(Said::Payment(payment)) => self.taken(turn, payment).await,
+            Ok(Said::NoPayment) if self.too_late(turn) => Err(unknown(no_time())),
             Ok(Said::NoPayment) => {
                 let words = last.as_ref().map_or("no payment was found", |failed| &failed.detail).to_owned();
-                match definite(self.till.void(ask).await) {
+                match definite(self.till.void(&turn.ask).await) {
                     Ok(payment) if payment.verdict == Verdict::Voided && payment.detail.is_empty() => {
                         Ok(Payment { detail: words, ..payment })
                     }
@@ -134,19 +150,22 @@ impl Cashier {
     }
 
     /// An order's money is taken in one step; a gateway that only holds it is told to take it.
-    async fn taken(&self, ask: &Ask, payment: Payment) -> Result<Payment, Failed> {
+    async fn taken(&self, turn: &Turn, payment: Payment) -> Result<Payment, Failed> {
         if payment.verdict != Verdict::Authorised {
             return Ok(payment);
         }
-        definite(self.till.capture(ask).await)
+        if self.too_late(turn) {
+            return Err(no_time());
+        }
+        definite(self.till.capture(&turn.ask).await)
     }
 
     /// Gives back what came after the order had ended.
-    async fn give_back(&self, ask: &Ask) -> Result<Payment, Failed> {
+    async fn give_back(&self, turn: &Turn) -> Result<Payment, Failed> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let failed = match definite(self.till.refund(ask).await) {
+            let failed = match definite(self.till.refund(&turn.ask).await) {
                 Ok(payment) if matches!(payment.verdict, Verdict::Refunded | Verdict::Voided) => {
                     return Ok(payment);
                 }
@@ -160,7 +179,15 @@ impl Cashier {
                 return Err(failed);
             }
             tokio::time::sleep(self.context.jitter(self.settings.backoff(attempts))).await;
+            if self.too_late(turn) {
+                return Err(failed);
+            }
         }
+    }
+
+    /// A call that begins now could outlast the claim.
+    fn too_late(&self, turn: &Turn) -> bool {
+        self.context.elapsed() > turn.until
     }
 
     /// Every claim doubles the pause: a payment that stays in doubt is asked after ever less often.
@@ -174,6 +201,10 @@ impl Cashier {
 /// It refused the request itself: nothing was taken, and nothing will be.
 fn not_taken(words: String) -> Payment {
     Payment { payment_id: String::new(), verdict: Verdict::Voided, detail: words }
+}
+
+fn no_time() -> Failed {
+    Failed::payment(Trouble::Timeout, "the claim ended before it was settled")
 }
 
 fn definite(said: Result<Said, Failed>) -> Result<Payment, Failed> {
