@@ -304,7 +304,7 @@ pub const KEYS: &[Key] = &[
         "nats.url",
         0,
         4096,
-        "nats://... or tls://...; events are relayed to JetStream. Empty: they are not.",
+        "nats://... or tls://..., several separated by commas: events are relayed to JetStream. Empty: they are not.",
     ),
     text("nats.credentials_file", 0, 4096, "NATS credentials file (JWT and seed); empty: none."),
     text("nats.stream", 1, 64, "JetStream stream of the events; made when it is missing."),
