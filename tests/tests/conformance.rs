@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 #![allow(clippy::disallowed_methods, reason = "tests read the real clock and make ids of their own")]
 
+#[path = "conformance/alerts.rs"]
+mod alerts;
 #[path = "conformance/chain.rs"]
 mod chain;
 #[path = "conformance/concurrency.rs"]
@@ -13,6 +15,8 @@ mod concurrency;
 mod events;
 #[path = "conformance/failures.rs"]
 mod failures;
+#[path = "conformance/leases.rs"]
+mod leases;
 #[path = "conformance/orders.rs"]
 mod orders;
 #[path = "conformance/records.rs"]
@@ -21,6 +25,8 @@ mod records;
 mod retention;
 #[path = "conformance/schema.rs"]
 mod schema;
+#[path = "conformance/shop.rs"]
+mod shop;
 #[path = "conformance/stage.rs"]
 mod stage;
 #[path = "conformance/views.rs"]
@@ -95,6 +101,12 @@ promises! {
         a_claim_and_a_cancel_can_not_both_win,
         a_fact_is_noted_once,
         orders_are_listed_by_their_filter_in_pages;
+    alerts:
+        a_batch_tells_of_alerts_that_begin_or_end_and_of_no_other,
+        what_people_do_with_an_alert_is_told_once;
+    leases:
+        a_lease_has_one_holder_and_its_state_is_handed_on,
+        a_lease_that_is_over_is_taken_by_one_of_many;
     retention:
         old_records_go_and_marks_stay,
         a_sweep_is_made_of_bounded_steps,

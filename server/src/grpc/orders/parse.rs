@@ -66,18 +66,20 @@ pub(super) fn filter(
     customer: Option<String>,
     message: &v1::ListOrdersRequest,
 ) -> Option<OrderFilter> {
-    let mut statuses = Vec::new();
+    let mut named = Vec::new();
     let mut fits = true;
     for (index, number) in message.statuses.iter().enumerate() {
         let field = format!("statuses[{index}]");
-        match fields.required_member(&field, *number, |n| Status::from_number(i64::from(n))) {
-            Some(status) if statuses.contains(&status) => {
+        match fields.member(&field, *number, |n| Status::from_number(i64::from(n))) {
+            Some(status) if named.contains(&status) => {
                 fields.broke(field, "must be named once");
                 fits = false;
             }
-            Some(status) => statuses.push(status),
+            Some(status) => named.push(status),
             None => fits = false,
         }
     }
+    // UNSPECIFIED is any, whatever is named beside it.
+    let statuses = named.into_iter().collect::<Option<Vec<Status>>>().unwrap_or_default();
     fits.then_some(OrderFilter { customer, statuses, unsettled_only: message.unsettled_only })
 }
