@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use vend_core::config::Config;
 use vend_core::id::Epoch;
-use vend_core::machine::{Durable, Input, View};
+use vend_core::machine::{Durable, Input, State, View};
 
 /// Messages that may wait for the device while a motor turns.
 const INBOX: usize = 32;
@@ -97,7 +97,9 @@ impl Snapshot {
             assignment_number: self.durable.applied_number,
             config_id: self.durable.applied_config,
             rejected_number: self.durable.rejected_number,
-            commands_done_through: self.durable.commands_through,
+            // Not that of the vend in hand: the server takes what is claimed here as proof that a result was written.
+            commands_done_through: self.durable.commands_done_through(),
+            out_of_service: self.durable.out_of_service || matches!(self.view.state, State::OutOfService(_)),
         }
     }
 }

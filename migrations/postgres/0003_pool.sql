@@ -131,6 +131,8 @@ ALTER TABLE machine_sync ADD COLUMN out_of_service BOOLEAN NOT NULL DEFAULT FALS
 ALTER TABLE machine_sync ADD COLUMN clock_offset_ms BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE machine_sync ADD COLUMN clock_quality BIGINT NOT NULL DEFAULT 0;
 
+-- No number is given that a device has already heard.
+UPDATE machine_sync SET command_number = commands_done_through;
 UPDATE pool SET fit = TRUE WHERE kind = 2 AND machine_id IN
     (SELECT machine_id FROM machine_sync WHERE standing = 1 AND applied_config IS NOT NULL);
 

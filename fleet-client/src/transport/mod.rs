@@ -140,6 +140,8 @@ pub struct ReportedState {
     pub rejected_number: u64,
     /// Highest command number with a journalled result.
     pub commands_done_through: u64,
+    /// It does not sell.
+    pub out_of_service: bool,
 }
 
 /// One slot as the machine has it.

@@ -40,6 +40,7 @@ pub(super) fn enroll_down(answer: v1::EnrollResponse) -> Result<Enrolled, CallEr
 }
 
 pub(super) fn sync_up(call: SyncCall) -> v1::SyncRequest {
+    let out_of_service = call.state.as_ref().is_some_and(|state| state.out_of_service);
     let (slots, applied_config, commands_done_through) =
         call.state.as_ref().map_or((None, None, 0), state_up);
     v1::SyncRequest {
@@ -58,6 +59,7 @@ pub(super) fn sync_up(call: SyncCall) -> v1::SyncRequest {
         applied_config,
         commands_done_through,
         firmware: call.firmware,
+        out_of_service,
     }
 }
 

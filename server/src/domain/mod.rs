@@ -3,6 +3,7 @@
 //! **Architecture Invariant:** nothing here is async, speaks SQL or knows a generated type.
 
 pub mod catalog;
+pub mod command;
 pub mod event;
 pub mod fleet;
 pub mod ids;

@@ -18,6 +18,7 @@ mod backup;
 mod bulk;
 pub mod catalog;
 pub mod clock;
+pub mod commands;
 mod engine;
 mod error;
 pub mod events;

@@ -111,6 +111,16 @@ impl Stage {
         Self { deps, clock, catalog, fleet, folder, _database: database }
     }
 
+    /// Another store on the same database, as another replica has one.
+    pub async fn another_store(&self) -> Store {
+        let target = match &self._database {
+            Some(database) => Target::Postgres(database.url().to_owned()),
+            None => Target::Sqlite(self.folder.path().join("store.db")),
+        };
+        let options = StoreOptions { connections: 4, ..StoreOptions::new(target) };
+        Store::open(&options, self.deps.context.clone()).await.unwrap()
+    }
+
     /// What names this database in a server's config, when it is the embedded engine's.
     pub fn sqlite_url(&self) -> String {
         format!("sqlite:{}", self.folder.path().join("store.db").display())
@@ -168,7 +178,7 @@ impl Stage {
         let mut hot = self.deps.store.begin_hot().await.unwrap();
         let calls = [call];
         let mut views = hot.load_sync(&calls, true).await.unwrap();
-        let settings = Settings { base_interval_ms: 30_000, stale_call_grace_ms: 60_000 };
+        let settings = Settings { base_interval_ms: 30_000, stale_call_grace_ms: 60_000, doubt_after_ms: 60_000 };
         let mut writes = Writes::default();
         let view = views.get_mut(&calls[0].machine).unwrap();
         let answer = fold(view, &calls[0], &settings, &mut FromContext(&self.deps.context), &mut writes);
@@ -380,6 +390,7 @@ impl Device {
             slots: None,
             applied: None,
             commands_done_through: 0,
+            out_of_service: false,
             firmware: "1".to_owned(),
             received_at_ms: at_ms,
             trace_id: "t".to_owned(),

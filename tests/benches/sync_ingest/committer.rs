@@ -24,7 +24,7 @@ pub fn start(store: &Store) -> Committer {
         max_batch_records: server::serve::MAX_BATCH_RECORDS,
         max_queued_calls: defaults.commit.queue_requests,
         max_queued_ms: 60_000,
-        sync: Settings { base_interval_ms: 30_000, stale_call_grace_ms: 60_000 },
+        sync: Settings { base_interval_ms: 30_000, stale_call_grace_ms: 60_000, doubt_after_ms: 60_000 },
     };
     Committer::start(store, &Context::system(), &Metrics::new(&mut Default::default()), &settings)
 }

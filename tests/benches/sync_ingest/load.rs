@@ -219,6 +219,7 @@ impl Machine {
                 rejected_number: 0,
             }),
             commands_done_through: 0,
+            out_of_service: false,
             firmware: FIRMWARE.to_owned(),
             received_at_ms: last.record.stamp.at.wall_ms,
             trace_id: "0123456789abcdef0123456789abcdef".to_owned(),

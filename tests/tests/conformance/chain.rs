@@ -102,6 +102,7 @@ impl Chain {
             slots: None,
             applied: None,
             commands_done_through: 0,
+            out_of_service: false,
             firmware: "1".to_owned(),
             received_at_ms: START_MS,
             trace_id: "trace".to_owned(),
@@ -123,7 +124,7 @@ impl Ids for RandomIds {
 }
 
 pub(crate) fn settings() -> Settings {
-    Settings { base_interval_ms: 60_000, stale_call_grace_ms: 60_000 }
+    Settings { base_interval_ms: 60_000, stale_call_grace_ms: 60_000, doubt_after_ms: 60_000 }
 }
 
 /// One batch, as the committer does it. Machines that don't exist have no answer.

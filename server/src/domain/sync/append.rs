@@ -101,6 +101,7 @@ fn count<'r>(
         dead_letter(view, call, record.seq, bad, ids, writes);
         return None;
     }
+    super::commands::hear(view, call, record.seq, &meaning.body, writes);
     match &meaning.body {
         Body::ConfigVerdict(verdict) => note_config(view, call, record.seq, verdict, ids, writes),
         Body::CommandResult(result) => {

@@ -44,6 +44,8 @@ pub struct SyncCall {
     pub applied: Option<AppliedConfig>,
     /// Highest command number with a journalled result.
     pub commands_done_through: u64,
+    /// It does not sell; as of `applied`, and nothing without it.
+    pub out_of_service: bool,
     /// Firmware version.
     pub firmware: String,
     /// When the server received the call, ms since the Unix epoch.

@@ -3,15 +3,20 @@
 use super::alerts::raise;
 use super::append::{Onto, to_branch, to_main};
 use super::call::{CredentialState, LastContact, SyncCall};
+use super::commands;
 use super::epochs::{MaySpeak, admit, push_gap};
 use super::place::{Place, branch_from, place};
 use super::reported::{take_applied, take_slots};
 use super::view::{BranchReason, EpochStatus, MachineStanding, MachineView, Verdict};
 use super::writes::{AlertKind, GapReason, Writes};
+use crate::domain::command::Command;
 use crate::domain::ids::{Ids, MachineId};
 use vend_core::id::{ConfigId, Epoch};
 use vend_core::record::EpochReason;
+use vend_core::time::ClockQuality;
 
+/// A clock that moved by less, ms, has not moved: the call took a while to come.
+const CLOCK_SLACK_MS: i64 = 1_000;
 /// Verdicts in one answer, at most.
 const MAX_VERDICTS_PER_ANSWER: usize = 64;
 
@@ -22,6 +27,8 @@ pub struct Settings {
     pub base_interval_ms: u32,
     /// How long a replaced epoch may still be heard without being a clone, ms.
     pub stale_call_grace_ms: i64,
+    /// How long after a dispense command was handed out a worker looks whether its result came, ms.
+    pub doubt_after_ms: i64,
 }
 
 /// What a call is answered with; the operation adds config bytes, incarnation and time.
@@ -45,6 +52,8 @@ pub struct Answer {
     pub standing: Standing,
     /// The desired config, when another one is applied.
     pub config: Option<ConfigToSend>,
+    /// Commands, lowest number first, bounded.
+    pub commands: Vec<Command>,
     /// Wait this long, ms.
     pub next_sync_after_ms: u32,
 }
@@ -97,6 +106,7 @@ pub fn fold(
         reenroll_as: view.epochs.get(&call.epoch).and_then(|e| e.moved_to),
         standing: Standing::Active,
         config: None,
+        commands: Vec::new(),
         next_sync_after_ms: spread(settings.base_interval_ms, call.machine, view.machine.sync_count),
     };
     if answer.reenroll_as.is_some() {
@@ -117,12 +127,16 @@ pub fn fold(
     match may_speak {
         MaySpeak::Append => {
             warn_if_behind(view, call, ids, writes);
+            commands::renumber(view, call, writes);
             append(view, call, previous, &mut answer, ids, writes);
             let through = view.epochs.get(&call.epoch).map_or(0, |e| e.durable_through);
             if answer.open_epoch.is_none() {
                 take_slots(view, call, through, ids, writes);
                 take_applied(view, call, writes);
                 answer.config = config_to_send(view);
+                if answer.resend_from.is_none() {
+                    answer.commands = commands::hand_out(view, call, through, settings, writes);
+                }
             }
         }
         MaySpeak::OnlyListen => own_marks(view, call, &mut answer),
@@ -158,6 +172,16 @@ fn touch(view: &mut MachineView, call: &SyncCall, writes: &mut Writes) -> Option
     machine.sync_count += 1;
     if machine.firmware != call.firmware {
         machine.firmware.clone_from(&call.firmware);
+    }
+    let offset_ms = match call.now.at.clock {
+        ClockQuality::Unset => 0,
+        _ => call.now.at.wall_ms.saturating_sub(call.received_at_ms),
+    };
+    let seldom = &mut machine.seldom;
+    if seldom.clock != call.now.at.clock
+        || offset_ms.saturating_sub(seldom.clock_offset_ms).saturating_abs() >= CLOCK_SLACK_MS
+    {
+        (seldom.clock, seldom.clock_offset_ms) = (call.now.at.clock, offset_ms);
     }
     // A device that has seen more verdicts than were ever made here outlived a restore: go on above its number.
     machine.verdict_number = machine.verdict_number.max(call.verdicts_seen_through);

@@ -7,6 +7,7 @@ mod alerts;
 mod append;
 mod call;
 mod clock;
+mod commands;
 mod epochs;
 mod fold;
 mod place;
@@ -23,12 +24,12 @@ pub use call::{
 pub use fold::{Answer, ConfigToSend, OpenEpoch, Settings, Standing, fold};
 pub use place::hashes_needed;
 pub use view::{
-    Branch, BranchKey, BranchReason, BranchState, EpochRow, EpochStatus, Ledger, MachineRow, MachineStanding,
-    MachineView, SlotRow, Sold, Verdict,
+    Branch, BranchKey, BranchReason, BranchState, EpochRow, EpochStatus, KnownCommand, Ledger, MachineRow,
+    MachineStanding, MachineView, Seldom, SlotRow, Sold, Verdict,
 };
 pub use writes::{
     AlertKind, AlertOver, AlertRaise, AssignmentCause, AssignmentRow, ConfigFact, DeadLetterRow, Disposition,
-    EventRow, GapReason, GapRow, QuarantineRow, RecordRow, VerdictReason, Writes,
+    EventRow, GapReason, GapRow, HandOut, QuarantineRow, RecordRow, VerdictReason, Writes,
 };
 
 /// SHA-256 of a record, over itself and all before it in its epoch.

@@ -104,6 +104,7 @@ pub(super) fn take_applied(view: &mut MachineView, call: &SyncCall, writes: &mut
         view.machine_dirty = true;
     }
     let Some(applied) = call.applied else { return };
+    machine.seldom.out_of_service = call.out_of_service;
     let facts = (applied.number, applied.config, machine.rejected_number.max(applied.rejected_number));
     if facts != (machine.applied_number, machine.applied_config, machine.rejected_number) {
         (machine.applied_number, machine.applied_config, machine.rejected_number) = facts;

@@ -3,12 +3,14 @@
 
 use super::Hash;
 use super::call::LastContact;
+use crate::domain::command::Command;
 use crate::domain::ids::{CredentialId, MachineId};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use vend_core::counters::Totals;
 use vend_core::id::{ConfigId, Epoch, ProductId, TransactionId};
 use vend_core::money::{Currency, Minor};
 use vend_core::record::{Body, EpochReason, VendOutcome};
+use vend_core::time::ClockQuality;
 
 /// Everything a fold needs to know of one machine, its row locked.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub struct MachineView {
     pub machine: MachineRow,
     /// The fold changed `machine`.
     pub machine_dirty: bool,
+    /// Whether it was fit when it was loaded.
+    pub was_fit: bool,
     /// Every epoch of this machine.
     pub epochs: HashMap<Epoch, EpochRow>,
     /// Epochs the fold changed or opened.
@@ -41,6 +45,65 @@ pub struct MachineView {
     /// The call's credential may only upload since it was looked up: its board was swapped, or it was revoked, within the
     /// seconds that a look-up is believed. Loaded only where it decides: for an epoch that another one has replaced.
     pub upload_only: bool,
+    /// Commands that may be handed out, and those that the call's records are about. Loaded only where there are any.
+    pub commands: BTreeMap<u64, KnownCommand>,
+    /// Commands the fold changed.
+    pub commands_dirty: BTreeSet<u64>,
+    /// A device hears the answer of this fold: commands may be in it.
+    pub is_heard: bool,
+    /// `machine.seldom` as it was loaded.
+    pub seldom_before: Seldom,
+}
+
+impl MachineView {
+    /// A machine of which nothing but its hot row is loaded.
+    #[must_use]
+    pub fn of(machine: MachineRow) -> Self {
+        Self {
+            was_fit: machine.is_fit(),
+            seldom_before: machine.seldom,
+            machine,
+            machine_dirty: false,
+            epochs: HashMap::new(),
+            epochs_dirty: HashSet::new(),
+            branches: HashMap::new(),
+            branches_dirty: HashSet::new(),
+            main_hashes: HashMap::new(),
+            branch_hashes: HashMap::new(),
+            slots: BTreeMap::new(),
+            slots_dirty: HashSet::new(),
+            verdicts: BTreeMap::new(),
+            counted: HashSet::new(),
+            upload_only: false,
+            commands: BTreeMap::new(),
+            commands_dirty: BTreeSet::new(),
+            is_heard: false,
+        }
+    }
+}
+
+/// A command, and whether it is still to be carried out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownCommand {
+    /// As it is kept.
+    pub command: Command,
+    /// Its purchase still wants it, or it has none.
+    pub wanted: bool,
+}
+
+/// What of a machine's hot row changes so seldom that it is written only when it does.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Seldom {
+    /// The last command number given or heard of.
+    pub command_number: u64,
+    /// Some command may be handed out.
+    pub has_commands: bool,
+    /// It does not sell, as it last said.
+    pub out_of_service: bool,
+    /// How far its clock is ahead of ours, ms.
+    pub clock_offset_ms: i64,
+    /// How far its clock can be believed.
+    pub clock: ClockQuality,
 }
 
 /// The hot row of a machine: one per machine, locked before anything else of it.
@@ -74,6 +137,18 @@ pub struct MachineRow {
     pub sync_count: u64,
     /// Firmware as last reported.
     pub firmware: String,
+    /// What changes seldom.
+    pub seldom: Seldom,
+}
+
+impl MachineRow {
+    /// Whether it could carry out a remote purchase, were it connected.
+    #[must_use]
+    pub fn is_fit(&self) -> bool {
+        self.standing == MachineStanding::Active
+            && self.applied_config.is_some()
+            && !self.seldom.out_of_service
+    }
 }
 
 /// How a machine's uploads are regarded.

@@ -2,7 +2,7 @@
 
 use super::Hash;
 use super::view::{BranchKey, Verdict};
-use crate::domain::ids::{AlertId, EventId, MachineId};
+use crate::domain::ids::{AlertId, EventId, MachineId, PurchaseId};
 use bytes::Bytes;
 use vend_core::id::{ConfigId, Epoch, TransactionId};
 
@@ -29,8 +29,25 @@ pub struct Writes {
     pub assignments: Vec<AssignmentRow>,
     /// What machines did with assignments.
     pub config_facts: Vec<ConfigFact>,
+    /// Commands that got a number above what the machine knows: machine, old, new. Before anything else of commands.
+    pub renumbered: Vec<(MachineId, u64, u64)>,
+    /// Purchases whose command is in an answer now for the first time.
+    pub handed_out: Vec<HandOut>,
+    /// Purchases of whose command something is known now.
+    pub heard: Vec<(MachineId, PurchaseId)>,
     /// Events, in order; the store numbers them last.
     pub events: Vec<EventRow>,
+}
+
+/// A purchase's command is in an answer now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HandOut {
+    /// Whose.
+    pub machine: MachineId,
+    /// The purchase.
+    pub purchase: PurchaseId,
+    /// How long until a worker looks whether its result came, ms.
+    pub look_again_in_ms: i64,
 }
 
 /// One record of a main chain.

@@ -1,5 +1,6 @@
 //! A `SyncAnswer` into a `SyncResponse`.
 
+use crate::domain::command::{Command, Order};
 use crate::domain::sync::{Disposition, Standing};
 use crate::operations::sync::SyncAnswer;
 use vend_core::record::EpochReason;
@@ -42,8 +43,7 @@ pub(super) fn response(dressed: SyncAnswer, keep_days: u32, claim_token: Option<
         server_time_ms: dressed.server_time_ms,
         next_sync_after_ms: answer.next_sync_after_ms,
         config,
-        // The orchestrator's, with the issue that brings it; a machine takes an empty list as "nothing to do".
-        commands: Vec::new(),
+        commands: answer.commands.into_iter().map(command).collect(),
         open_epoch: answer.open_epoch.map(|open| v1::OpenEpoch {
             epoch: answer.epoch.0.to_vec(),
             last_common_seq: open.last_common_seq,
@@ -57,6 +57,27 @@ pub(super) fn response(dressed: SyncAnswer, keep_days: u32, claim_token: Option<
         }
         .into(),
         keep_days,
+    }
+}
+
+fn command(command: Command) -> v1::MachineCommand {
+    use v1::machine_command::Command as Wire;
+    v1::MachineCommand {
+        number: command.number,
+        epoch: command.epoch.0.to_vec(),
+        boot_id: command.boot.map(|boot| boot.0.to_vec()).unwrap_or_default(),
+        expires_uptime_ms: command.expires_uptime_ms,
+        command: Some(match command.order {
+            Order::Dispense(dispense) => Wire::Dispense(v1::DispenseCommand {
+                transaction_id: dispense.purchase.as_bytes().to_vec(),
+                slot: dispense.slot.into(),
+                product_id: dispense.product.0.to_vec(),
+                price_minor: dispense.price_minor,
+                currency_code: dispense.currency.as_str().to_owned(),
+            }),
+            Order::OutOfService(reason) => Wire::OutOfService(v1::OutOfServiceCommand { reason }),
+            Order::ReturnToService => Wire::ReturnToService(v1::ReturnToServiceCommand {}),
+        }),
     }
 }
 

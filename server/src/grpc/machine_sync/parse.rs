@@ -71,6 +71,7 @@ pub(super) fn sync_call(request: v1::SyncRequest, edge: Edge) -> Result<SyncCall
         slots,
         applied,
         commands_done_through: request.commands_done_through,
+        out_of_service: request.out_of_service,
         firmware: request.firmware,
         received_at_ms: edge.received_at_ms,
         trace_id: edge.trace_id,

@@ -197,6 +197,9 @@ fn move_epoch(old: &mut MachineView, new: &mut MachineView, plan: &Plan) {
     new.epochs.insert(plan.epoch, moved);
     new.epochs_dirty.insert(plan.epoch);
     new.machine.current_epoch = Some(plan.epoch);
+    // Its device knows the numbers that both had.
+    new.machine.seldom.command_number =
+        old.machine.seldom.command_number.max(old.machine.commands_done_through);
     new.machine_dirty = true;
 }
 
@@ -322,7 +325,7 @@ async fn fold_branch(
         let contact = view.machine.last_contact;
         // Only the main chain is meant; the branch itself would claim its records again.
         let held = std::mem::take(&mut view.branches);
-        let settings = Settings { base_interval_ms: 0, stale_call_grace_ms: 0 };
+        let settings = Settings { base_interval_ms: 0, stale_call_grace_ms: 0, doubt_after_ms: 0 };
         view.counted = already_counted(tx, machine, &call).await?;
         let mut writes = Writes::default();
         fold(&mut view, &call, &settings, &mut ContextIds(&plan.context), &mut writes);
@@ -370,6 +373,7 @@ fn quiet_call(plan: &Plan, machine: MachineId, epoch: Epoch) -> SyncCall {
         slots: None,
         applied: None,
         commands_done_through: 0,
+        out_of_service: false,
         firmware: String::new(),
         received_at_ms: 0,
         trace_id: plan.origin.trace_id.clone(),

@@ -6,9 +6,9 @@ use crate::store::sync::rows::{
     branch, branch_columns, epoch, epoch_columns, machine, machine_columns, slot, slot_columns, verdict,
     verdict_columns,
 };
-use crate::store::sync::{Aside, write::write_all};
+use crate::store::sync::{Aside, commands, write::write_all};
 use crate::store::{Session, StoreError, Tx};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use vend_core::id::Epoch;
 
 /// Writes rows of a machine whose hot row is locked. Events are numbered last: nothing may follow.
@@ -32,21 +32,7 @@ pub async fn load(tx: &mut Tx, id: MachineId) -> Result<Option<MachineView>, Sto
     let by_id = [(&id.0).into()];
     let sql = concat!("SELECT ", machine_columns!(), " FROM machine_sync WHERE machine_id = $1");
     let Some(row) = tx.optional(sql, &by_id).await? else { return Ok(None) };
-    let mut view = MachineView {
-        machine: machine(&mut row.columns())?,
-        machine_dirty: false,
-        epochs: HashMap::new(),
-        epochs_dirty: HashSet::new(),
-        branches: HashMap::new(),
-        branches_dirty: HashSet::new(),
-        main_hashes: HashMap::new(),
-        branch_hashes: HashMap::new(),
-        slots: BTreeMap::new(),
-        slots_dirty: HashSet::new(),
-        verdicts: BTreeMap::new(),
-        counted: HashSet::new(),
-        upload_only: false,
-    };
+    let mut view = MachineView::of(machine(&mut row.columns())?);
     let sql = concat!("SELECT ", epoch_columns!(), " FROM epochs WHERE machine_id = $1");
     for row in tx.all(sql, &by_id).await? {
         let row = epoch(&mut row.columns())?;
@@ -66,6 +52,9 @@ pub async fn load(tx: &mut Tx, id: MachineId) -> Result<Option<MachineView>, Sto
     for row in tx.all(sql, &by_id).await? {
         let row = verdict(&mut row.columns())?;
         view.verdicts.insert(row.number, row);
+    }
+    for known in commands::of_machine(tx, id).await? {
+        view.commands.insert(known.command.number, known);
     }
     Ok(Some(view))
 }

@@ -6,6 +6,7 @@ use crate::domain::sync::{
 };
 use crate::store::{Columns, StoreError};
 use vend_core::record::EpochReason;
+use vend_core::time::ClockQuality;
 
 /// An enum that is stored as a number.
 pub(in crate::store) trait Coded: Copy + PartialEq + Sized + 'static {
@@ -48,6 +49,7 @@ codes! {
     Disposition { Applied = 1, DeadLetter = 2, Quarantined = 3 }
     GapReason { NotHeld = 1, Damaged = 2, PastUnknown = 3 }
     AssignmentCause { Publish = 1, Reissue = 6 }
+    ClockQuality { Unset = 0, FreeRunning = 1, Synced = 2 }
 }
 
 /// The verdict reason read next from a row.

@@ -4,14 +4,14 @@ use super::rows::{
     branch, branch_columns, epoch, epoch_columns, machine, machine_columns, slot, slot_columns, verdict,
     verdict_columns,
 };
-use super::{Aside, HotTx};
+use super::{Aside, HotTx, commands};
 use crate::domain::ids::MachineId;
 use crate::domain::sync::{BranchKey, EpochStatus, MachineView, SyncCall, hashes_needed};
 use crate::store::StoreError;
 use crate::store::bulk::{Bulk, Kind};
 use crate::store::keyed::Keyed;
 use crate::store::value::int;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use vend_core::id::{Epoch, TransactionId};
 
 use Kind::{Bool, Bytes, Int, Text};
@@ -19,7 +19,10 @@ use Kind::{Bool, Bytes, Int, Text};
 /// Locked in the order of ids, so that two batches never wait for each other in a circle.
 static MACHINES: Keyed = Keyed::new(
     concat!("SELECT ", machine_columns!(), ", has_branches FROM machine_sync WHERE machine_id"),
-    &[Bytes, Int, Bytes, Int, Int, Int, Bytes, Int, Bytes, Int, Int, Bytes, Int, Int, Int, Text, Bool],
+    &[
+        Bytes, Int, Bytes, Int, Int, Int, Bytes, Int, Bytes, Int, Int, Bytes, Int, Int, Int, Text, Int, Bool,
+        Bool, Int, Int, Bool,
+    ],
 )
 .then_on_postgres("ORDER BY machine_id FOR UPDATE");
 
@@ -103,6 +106,7 @@ impl HotTx {
         self.load_verdicts(&mut views).await?;
         self.load_branches(&mut views, &by_machine).await?;
         self.load_hashes(&mut views, calls).await?;
+        commands::load(&mut self.tx, &mut views, calls).await?;
         if check_counted {
             self.load_counted(&mut views, calls).await?;
         }
@@ -123,24 +127,7 @@ impl HotTx {
             let has_branches = columns.bool()?;
             self.asides
                 .insert(id, Aside { spoke_epoch: call.epoch, spoke_last_seq: call.last_seq, has_branches });
-            views.insert(
-                id,
-                MachineView {
-                    machine,
-                    machine_dirty: false,
-                    epochs: HashMap::new(),
-                    epochs_dirty: HashSet::new(),
-                    branches: HashMap::new(),
-                    branches_dirty: HashSet::new(),
-                    main_hashes: HashMap::new(),
-                    branch_hashes: HashMap::new(),
-                    slots: BTreeMap::new(),
-                    slots_dirty: HashSet::new(),
-                    verdicts: BTreeMap::new(),
-                    counted: HashSet::new(),
-                    upload_only: false,
-                },
-            );
+            views.insert(id, MachineView { is_heard: true, ..MachineView::of(machine) });
         }
         Ok(views)
     }

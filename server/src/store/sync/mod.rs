@@ -6,6 +6,7 @@
 
 mod alerts;
 pub(in crate::store) mod codes;
+pub(in crate::store) mod commands;
 mod load;
 pub(in crate::store) mod rows;
 mod statements;

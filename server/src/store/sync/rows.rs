@@ -5,18 +5,20 @@ use super::totals;
 use crate::domain::ids::{CredentialId, MachineId};
 use crate::domain::sync::{
     Branch, BranchKey, BranchReason, BranchState, Disposition, EpochRow, EpochStatus, LastContact, Ledger,
-    MachineRow, MachineStanding, SlotRow, Sold, Verdict,
+    MachineRow, MachineStanding, Seldom, SlotRow, Sold, Verdict,
 };
 use crate::store::{Columns, StoreError};
 use vend_core::id::{BootId, ConfigId, Epoch, ProductId};
 use vend_core::money::Currency;
 use vend_core::record::EpochReason;
+use vend_core::time::ClockQuality;
 
 macro_rules! machine_columns {
     () => {
         "machine_id, standing, current_epoch, verdict_number, verdicts_seen, desired_number, desired_config, \
          applied_number, applied_config, rejected_number, commands_done_through, last_boot, last_uptime_ms, \
-         last_contact_ms, sync_count, firmware"
+         last_contact_ms, sync_count, firmware, command_number, has_commands, out_of_service, clock_offset_ms, \
+         clock_quality"
     };
 }
 
@@ -71,6 +73,13 @@ pub(in crate::store) fn machine(columns: &mut Columns<'_>) -> Result<MachineRow,
         },
         sync_count: columns.number()?,
         firmware: columns.text()?.to_owned(),
+        seldom: Seldom {
+            command_number: columns.number()?,
+            has_commands: columns.bool()?,
+            out_of_service: columns.bool()?,
+            clock_offset_ms: columns.int()?,
+            clock: ClockQuality::read(columns)?,
+        },
     })
 }
 

@@ -43,6 +43,7 @@ pub(in crate::store) async fn write_all(
     write_records(tx, writes).await?;
     write_quarantined(tx, writes).await?;
     write_machines(tx, views, asides).await?;
+    super::commands::write(tx, views, writes, now_ms).await?;
     write_epochs(tx, views).await?;
     write_slots(tx, views).await?;
     write_branches(tx, views).await?;

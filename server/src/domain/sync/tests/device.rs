@@ -165,6 +165,7 @@ impl Device {
             slots: None,
             applied: None,
             commands_done_through: 0,
+            out_of_service: false,
             firmware: "1".into(),
             received_at_ms: at_ms,
             trace_id: "t".into(),

@@ -4,7 +4,7 @@ use super::device::{Device, Journal, machine};
 use crate::domain::ids::Ids;
 use crate::domain::sync::{
     AlertKind, Answer, BranchKey, Disposition, GapRow, Hash, MachineRow, MachineStanding, MachineView,
-    QuarantineRow, RecordRow, Settings, SyncCall, Writes, fold, hashes_needed,
+    QuarantineRow, RecordRow, Seldom, Settings, SyncCall, Writes, fold, hashes_needed,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use uuid::Uuid;
@@ -29,13 +29,15 @@ impl Ids for Counting {
     }
 }
 
-pub(super) const SETTINGS: Settings = Settings { base_interval_ms: 60_000, stale_call_grace_ms: 60_000 };
+pub(super) const SETTINGS: Settings =
+    Settings { base_interval_ms: 60_000, stale_call_grace_ms: 60_000, doubt_after_ms: 5_000 };
 
 impl World {
     pub(super) fn new() -> Self {
         Self {
             view: MachineView {
-                machine: MachineRow {
+                is_heard: true,
+                ..MachineView::of(MachineRow {
                     machine: machine(),
                     standing: MachineStanding::Active,
                     current_epoch: None,
@@ -50,19 +52,8 @@ impl World {
                     last_contact: None,
                     sync_count: 0,
                     firmware: String::new(),
-                },
-                machine_dirty: false,
-                epochs: HashMap::new(),
-                epochs_dirty: HashSet::new(),
-                branches: HashMap::new(),
-                branches_dirty: HashSet::new(),
-                main_hashes: HashMap::new(),
-                branch_hashes: HashMap::new(),
-                slots: BTreeMap::new(),
-                slots_dirty: HashSet::new(),
-                verdicts: BTreeMap::new(),
-                counted: HashSet::new(),
-                upload_only: false,
+                    seldom: Seldom::default(),
+                })
             },
             records: BTreeMap::new(),
             quarantined: BTreeMap::new(),

@@ -1,0 +1,225 @@
+//! Commands of a batch of Syncs, and what else of a machine changes seldom.
+
+use super::codes::Coded;
+use crate::domain::command::number_in;
+use crate::domain::ids::MachineId;
+use crate::domain::sync::{KnownCommand, MachineView, SyncCall, Writes};
+use crate::store::bulk::{Bulk, Kind};
+use crate::store::commands::{KNOWN_KINDS, known, known_columns, named};
+use crate::store::keyed::Keyed;
+use crate::store::value::int;
+use crate::store::{Engine, StoreError, Tx, clock};
+use Kind::{Bool, Bytes, Int, Text};
+use std::collections::{BTreeSet, HashMap};
+
+static OPEN: Keyed = Keyed::new(
+    concat!(
+        "SELECT ",
+        known_columns!(),
+        " FROM commands c WHERE (c.state = 1 OR c.state = 2 OR c.state = 6) AND c.machine_id"
+    ),
+    &KNOWN_KINDS,
+);
+
+/// Behind machine_sync in the order of locks.
+static POOL: Keyed = Keyed::new("SELECT machine_id FROM pool WHERE machine_id", &[Bytes])
+    .then_on_postgres("ORDER BY machine_id FOR UPDATE");
+
+static SELDOM: Bulk = Bulk::new(
+    "WITH input (machine_id, command_number, has_commands, out_of_service, clock_offset_ms, clock_quality) AS (",
+    &[Bytes, Int, Bool, Bool, Int, Int],
+    ") UPDATE machine_sync SET command_number = i.command_number, has_commands = i.has_commands, \
+     out_of_service = i.out_of_service, clock_offset_ms = i.clock_offset_ms, clock_quality = i.clock_quality \
+     FROM input AS i WHERE machine_sync.machine_id = i.machine_id",
+);
+
+static FIT: Bulk = Bulk::new(
+    "WITH input (machine_id, fit) AS (",
+    &[Bytes, Bool],
+    ") UPDATE pool SET fit = i.fit FROM input AS i WHERE pool.machine_id = i.machine_id",
+);
+
+/// `domain::pool::hand_out`: whoever sees the reservation lapse has lost the purchase.
+static HANDED_OUT: Bulk = Bulk::new(
+    "WITH input (purchase_id, due_at_ms, at_ms) AS (",
+    &[Bytes, Int, Int],
+    ") UPDATE purchases SET state = 4, fence = fence + 1, work = 2, due_at_ms = i.due_at_ms, updated_at_ms = i.at_ms \
+     FROM input AS i WHERE purchases.purchase_id = i.purchase_id AND purchases.state = 3",
+);
+
+/// The rest of `domain::pool::hand_out`.
+static IN_DOUBT: Bulk = Bulk::new(
+    "WITH input (machine_id, purchase_id) AS (",
+    &[Bytes, Bytes],
+    ") UPDATE pool SET state = 4 FROM input AS i \
+     WHERE pool.machine_id = i.machine_id AND pool.purchase_id = i.purchase_id",
+);
+
+/// `domain::pool::hear`: a worker is to look at once; money that is being settled is settled first.
+static HEARD: Bulk = Bulk::new(
+    "WITH input (purchase_id, at_ms) AS (",
+    &[Bytes, Int],
+    ") UPDATE purchases SET heard = TRUE, updated_at_ms = i.at_ms, \
+     fence = CASE WHEN purchases.state IN (5, 6) THEN purchases.fence ELSE purchases.fence + 1 END, \
+     work = CASE WHEN purchases.state IN (5, 6) THEN purchases.work ELSE 2 END, \
+     due_at_ms = CASE WHEN purchases.state IN (5, 6) THEN purchases.due_at_ms ELSE 1 END \
+     FROM input AS i WHERE purchases.purchase_id = i.purchase_id",
+);
+
+static COMMANDS: Bulk = Bulk::new(
+    "WITH input (machine_id, number, state, refusal_reason, result_seq, handed_out_at_ms, ended_at_ms) AS (",
+    &[Bytes, Int, Int, Text, Int, Int, Int],
+    ") UPDATE commands SET state = i.state, refusal_reason = i.refusal_reason, result_seq = i.result_seq, \
+     handed_out_at_ms = i.handed_out_at_ms, ended_at_ms = i.ended_at_ms FROM input AS i \
+     WHERE commands.machine_id = i.machine_id AND commands.number = i.number",
+);
+
+/// Loads the commands that may be handed out, and those that records of the calls are about.
+pub(super) async fn load(
+    tx: &mut Tx,
+    views: &mut HashMap<MachineId, MachineView>,
+    calls: &[SyncCall],
+) -> Result<(), StoreError> {
+    let with_some: Vec<MachineId> = views
+        .iter()
+        .filter(|(_, view)| view.machine.seldom.has_commands)
+        .map(|(machine, _)| *machine)
+        .collect();
+    let ids: Vec<&[u8; 16]> = with_some.iter().map(MachineId::as_bytes).collect();
+    let mut found = Vec::new();
+    for row in OPEN.fetch(tx, &ids).await? {
+        found.push(known(&row)?);
+    }
+    found.extend(named(tx, &told_of(calls)).await?);
+    for known in found {
+        if let Some(view) = views.get_mut(&known.command.machine) {
+            view.commands.insert(known.command.number, known);
+        }
+    }
+    Ok(())
+}
+
+fn told_of(calls: &[SyncCall]) -> Vec<(MachineId, u64)> {
+    let numbers: BTreeSet<(MachineId, u64)> = calls
+        .iter()
+        .flat_map(|call| {
+            let numbers = call.records.iter().filter_map(|record| {
+                let number = number_in(&record.meaning.as_ref().ok()?.body);
+                (number > 0).then_some(number)
+            });
+            numbers.map(|number| (call.machine, number))
+        })
+        .collect();
+    numbers.into_iter().collect()
+}
+
+/// Every command of a machine that is not over.
+pub(in crate::store) async fn of_machine(
+    tx: &mut Tx,
+    machine: MachineId,
+) -> Result<Vec<KnownCommand>, StoreError> {
+    OPEN.fetch(tx, &[machine.as_bytes()]).await?.iter().map(known).collect()
+}
+
+/// Writes all of it; `machine_sync` rows are locked, `now_ms` is this server's clock.
+pub(super) async fn write(
+    tx: &mut Tx,
+    views: &HashMap<MachineId, MachineView>,
+    writes: &Writes,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    write_seldom(tx, views).await?;
+    let fit: Vec<(&MachineId, bool)> = views
+        .iter()
+        .map(|(machine, view)| (machine, view.was_fit, view.machine.is_fit()))
+        .filter(|(_, was, is)| was != is)
+        .map(|(machine, _, is)| (machine, is))
+        .collect();
+    let pooled: BTreeSet<MachineId> = fit
+        .iter()
+        .map(|(machine, _)| **machine)
+        .chain(writes.handed_out.iter().map(|out| out.machine))
+        .collect();
+    if tx.engine() == Engine::Postgres {
+        let ids: Vec<&[u8; 16]> = pooled.iter().map(MachineId::as_bytes).collect();
+        POOL.fetch(tx, &ids).await?;
+    }
+    let mut rows = FIT.rows(fit.len());
+    for (machine, is) in &fit {
+        rows.push([machine.as_bytes().into(), (*is).into()]);
+    }
+    rows.write(tx).await?;
+    renumber(tx, writes).await?;
+    write_handed_out(tx, writes, now_ms).await?;
+    let mut rows = HEARD.rows(writes.heard.len());
+    for (_, purchase) in &writes.heard {
+        rows.push([purchase.as_bytes().into(), now_ms.into()]);
+    }
+    rows.write(tx).await?;
+    let mut rows = COMMANDS.rows(0);
+    for (machine, view) in views {
+        for known in view.commands_dirty.iter().filter_map(|number| view.commands.get(number)) {
+            let command = &known.command;
+            rows.push([
+                machine.as_bytes().into(),
+                int(command.number)?.into(),
+                (command.state as i64).into(),
+                (&command.refusal).into(),
+                int(command.result_seq)?.into(),
+                command.handed_out_at_ms.into(),
+                command.ended_at_ms.into(),
+            ]);
+        }
+    }
+    rows.write(tx).await?;
+    Ok(())
+}
+
+async fn write_seldom(tx: &mut Tx, views: &HashMap<MachineId, MachineView>) -> Result<(), StoreError> {
+    let mut rows = SELDOM.rows(0);
+    for (machine, view) in views {
+        let seldom = &view.machine.seldom;
+        if *seldom != view.seldom_before {
+            rows.push([
+                machine.as_bytes().into(),
+                int(seldom.command_number)?.into(),
+                seldom.has_commands.into(),
+                seldom.out_of_service.into(),
+                seldom.clock_offset_ms.into(),
+                seldom.clock.code().into(),
+            ]);
+        }
+    }
+    rows.write(tx).await?;
+    Ok(())
+}
+
+/// Only after a restore, and then once per command.
+async fn renumber(tx: &mut Tx, writes: &Writes) -> Result<(), StoreError> {
+    for (machine, old, new) in &writes.renumbered {
+        let args = [(&machine.0).into(), int(*old)?.into(), int(*new)?.into()];
+        let sql = "UPDATE commands SET number = $3 WHERE machine_id = $1 AND number = $2";
+        tx.execute(sql, &args).await?;
+        let sql = "UPDATE purchases SET command_number = $2 WHERE purchase_id IN \
+                   (SELECT purchase_id FROM commands WHERE machine_id = $1 AND number = $2)";
+        tx.execute(sql, &[args[0], args[2]]).await?;
+    }
+    Ok(())
+}
+
+async fn write_handed_out(tx: &mut Tx, writes: &Writes, now_ms: i64) -> Result<(), StoreError> {
+    if writes.handed_out.is_empty() {
+        return Ok(());
+    }
+    let clock_ms = clock::clock_ms(tx, now_ms).await?;
+    let mut purchases = HANDED_OUT.rows(writes.handed_out.len());
+    let mut pool = IN_DOUBT.rows(writes.handed_out.len());
+    for out in &writes.handed_out {
+        let due_at_ms = clock_ms.saturating_add(out.look_again_in_ms);
+        purchases.push([out.purchase.as_bytes().into(), due_at_ms.into(), now_ms.into()]);
+        pool.push([out.machine.as_bytes().into(), out.purchase.as_bytes().into()]);
+    }
+    pool.write(tx).await?;
+    purchases.write(tx).await?;
+    Ok(())
+}
