@@ -53,11 +53,11 @@ macro_rules! on_both_engines {
     ($($promise:ident),* $(,)?) => {
         mod sqlite {
             $(#[tokio::test]
-            async fn $promise() { super::$promise(super::fleet_support::Stage::sqlite().await).await; })*
+            async fn $promise() { super::$promise(crate::fleet_support::Stage::sqlite().await).await; })*
         }
         mod postgres {
             $(#[tokio::test]
-            async fn $promise() { super::$promise(super::fleet_support::Stage::postgres().await).await; })*
+            async fn $promise() { super::$promise(crate::fleet_support::Stage::postgres().await).await; })*
         }
     };
 }
