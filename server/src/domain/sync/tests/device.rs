@@ -6,7 +6,9 @@ use uuid::Uuid;
 use vend_core::counters::{self, Totals};
 use vend_core::id::{BootId, ConfigId, Epoch, ProductId, TransactionId};
 use vend_core::money::Currency;
-use vend_core::record::{Body, Boot, EpochReason, Fault, ParentEpoch, Payment, Record, Vend, VendOutcome};
+use vend_core::record::{
+    Body, Boot, CommandResult, EpochReason, Fault, ParentEpoch, Payment, Record, Vend, VendOutcome,
+};
 use vend_core::time::{ClockQuality, Now, Stamp};
 use vendfleet_wire as wire;
 
@@ -27,6 +29,8 @@ pub(super) struct Device {
     currency: Currency,
     pub(super) resend_from: Option<u64>,
     pub(super) verdicts_seen: u64,
+    /// Highest command number with a journalled result.
+    pub(super) commands_done: u64,
     salt: u64,
     boot: BootId,
     uptime_ms: u64,
@@ -44,6 +48,7 @@ impl Device {
             currency: Currency::NONE,
             resend_from: None,
             verdicts_seen: 0,
+            commands_done: 0,
             salt,
             boot: BootId([1; 16]),
             uptime_ms: 0,
@@ -113,6 +118,10 @@ impl Device {
     }
 
     pub(super) fn vend_as(&mut self, transaction: TransactionId) {
+        self.vend_for(0, transaction);
+    }
+
+    pub(super) fn vend_for(&mut self, command_number: u64, transaction: TransactionId) {
         self.append(Body::Vend(Vend {
             transaction,
             slot: 3,
@@ -125,8 +134,35 @@ impl Device {
             cash_in_minor: 200,
             payout_intent_minor: 50,
             owed_minor: 0,
-            command_number: 0,
+            command_number,
         }));
+    }
+
+    /// Carries a dispense command out: vend and result.
+    pub(super) fn dispense(&mut self, number: u64, transaction: TransactionId) {
+        self.vend_for(number, transaction);
+        self.result(number, "");
+    }
+
+    /// Journals the result of a command; a reason is a refusal.
+    pub(super) fn result(&mut self, number: u64, reason: &str) {
+        self.append(Body::CommandResult(CommandResult {
+            number,
+            done: reason.is_empty(),
+            reason: reason.into(),
+        }));
+        self.commands_done = number;
+    }
+
+    /// The power went and came back.
+    pub(super) fn restart(&mut self) {
+        self.boot = BootId([self.boot.0[0] + 1; 16]);
+        self.uptime_ms = 0;
+        self.append(Body::Boot(Boot { firmware: "1".into(), boot_count: 2, parent: None }));
+    }
+
+    pub(super) fn boot(&self) -> BootId {
+        self.boot
     }
 
     pub(super) fn fault(&mut self, code: &str, cleared: bool) {
@@ -164,7 +200,7 @@ impl Device {
             },
             slots: None,
             applied: None,
-            commands_done_through: 0,
+            commands_done_through: self.commands_done,
             out_of_service: false,
             firmware: "1".into(),
             received_at_ms: at_ms,

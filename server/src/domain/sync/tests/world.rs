@@ -17,6 +17,8 @@ pub(super) struct World {
     pub(super) gaps: Vec<GapRow>,
     pub(super) alerts: Vec<AlertKind>,
     pub(super) now_ms: i64,
+    /// About commands, of the last call.
+    pub(super) writes: Writes,
     ids: Counting,
 }
 
@@ -60,6 +62,7 @@ impl World {
             gaps: Vec::new(),
             alerts: Vec::new(),
             now_ms: 1_000_000,
+            writes: Writes::default(),
             ids: Counting(0),
         }
     }
@@ -88,6 +91,12 @@ impl World {
             self.view.counted = counted;
             (answer, writes) = self.fold(call);
         }
+        self.writes = Writes {
+            renumbered: std::mem::take(&mut writes.renumbered),
+            handed_out: std::mem::take(&mut writes.handed_out),
+            heard: std::mem::take(&mut writes.heard),
+            ..Writes::default()
+        };
         for row in writes.records {
             assert!(self.records.insert((row.epoch, row.seq), row).is_none(), "a record was applied twice");
         }

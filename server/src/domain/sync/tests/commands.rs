@@ -1,0 +1,249 @@
+//! Numbered commands: what is in an answer, and what ends them.
+
+use super::device::{Device, machine};
+use super::world::World;
+use crate::domain::command::{Command, Dispense, Order, State, WRONG_BOOT};
+use crate::domain::ids::PurchaseId;
+use crate::domain::pool::Said;
+use crate::domain::sync::{Answer, KnownCommand, MachineStanding, Writes};
+use uuid::Uuid;
+use vend_core::id::{ProductId, TransactionId};
+use vend_core::money::Currency;
+
+const PURCHASE: PurchaseId = PurchaseId(Uuid::from_u128(77));
+
+impl World {
+    /// Queues a command bound to the device as it last spoke, as the store would.
+    fn queue(&mut self, device: &Device, order: Order) -> u64 {
+        let seldom = &mut self.view.machine.seldom;
+        seldom.command_number += 1;
+        seldom.has_commands = true;
+        let boot = matches!(order, Order::Dispense(_)).then(|| device.boot());
+        let number = seldom.command_number;
+        let command = Command {
+            machine: machine(),
+            number,
+            state: State::Pending,
+            epoch: self.view.machine.current_epoch.unwrap(),
+            boot,
+            expires_uptime_ms: 600_000,
+            order,
+            refusal: String::new(),
+            result_seq: 0,
+            sent_by: "user:op".to_owned(),
+            created_at_ms: self.now_ms,
+            handed_out_at_ms: 0,
+            expires_at_ms: self.now_ms + 60_000,
+            ended_at_ms: 0,
+        };
+        self.view.commands.insert(number, KnownCommand { command, wanted: true });
+        number
+    }
+
+    fn queue_dispense(&mut self, device: &Device) -> u64 {
+        self.queue(device, dispense())
+    }
+
+    fn command(&self, number: u64) -> &Command {
+        &self.view.commands[&number].command
+    }
+
+    fn heard(&self) -> bool {
+        self.writes.heard == [(machine(), PURCHASE)]
+    }
+}
+
+fn dispense() -> Order {
+    Order::Dispense(Dispense {
+        purchase: PURCHASE,
+        slot: 3,
+        product: ProductId([3; 16]),
+        price_minor: 150,
+        currency: Currency::parse("EUR").unwrap(),
+    })
+}
+
+fn transaction() -> TransactionId {
+    TransactionId(*PURCHASE.as_bytes())
+}
+
+fn numbers(answer: &Answer) -> Vec<u64> {
+    answer.commands.iter().map(|command| command.number).collect()
+}
+
+fn spoken() -> (World, Device) {
+    let (mut world, mut device) = (World::new(), Device::new(1));
+    device.vend();
+    world.drain(&mut device);
+    (world, device)
+}
+
+#[test]
+fn a_command_travels_until_its_result_came_and_its_purchase_is_in_doubt_from_the_first_answer_on() {
+    let (mut world, mut device) = spoken();
+    let number = world.queue_dispense(&device);
+    assert_eq!(numbers(&world.sync(&mut device)), [number]);
+    assert_eq!(world.writes.handed_out.len(), 1);
+    assert_eq!(world.command(number).state, State::HandedOut);
+    // The reply was lost: the same again, and handed out once.
+    assert_eq!(numbers(&world.sync(&mut device)), [number]);
+    assert!(world.writes.handed_out.is_empty());
+
+    device.dispense(number, transaction());
+    assert!(numbers(&world.sync(&mut device)).is_empty());
+    assert!(world.heard());
+    assert_eq!(world.command(number).said(), Some(Said::Vended));
+    assert!(!world.view.machine.seldom.has_commands, "nothing is left to look for");
+}
+
+#[test]
+fn at_most_sixteen_travel_lowest_first() {
+    let (mut world, mut device) = spoken();
+    for _ in 0..20 {
+        world.queue(&device, Order::ReturnToService);
+    }
+    assert_eq!(numbers(&world.sync(&mut device)), (1..=16).collect::<Vec<u64>>());
+    for number in 1..=16 {
+        device.result(number, "");
+    }
+    assert_eq!(numbers(&world.sync(&mut device)), [17, 18, 19, 20]);
+}
+
+#[test]
+fn a_refusal_is_the_machines_own_word() {
+    let (mut world, mut device) = spoken();
+    let number = world.queue_dispense(&device);
+    world.sync(&mut device);
+    device.result(number, "MACHINE_BUSY");
+    world.sync(&mut device);
+    assert_eq!(world.command(number).said(), Some(Said::Refused("MACHINE_BUSY".to_owned())));
+}
+
+#[test]
+fn the_vend_of_another_transaction_under_the_number_is_not_this_ones() {
+    let (mut world, mut device) = spoken();
+    let number = world.queue_dispense(&device);
+    world.sync(&mut device);
+    device.dispense(number, TransactionId([1; 16]));
+    world.sync(&mut device);
+    assert_eq!(world.command(number).said(), Some(Said::Changed));
+}
+
+#[test]
+fn a_restart_before_the_command_ends_it_once_the_whole_journal_is_here() {
+    let (mut world, mut device) = spoken();
+    let number = world.queue_dispense(&device);
+    world.sync(&mut device);
+    device.restart();
+    device.vend();
+    let part = device.call(1, world.now_ms);
+    let answer = world.take(&part);
+    assert!(numbers(&answer).is_empty());
+    assert_eq!(world.command(number).state, State::HandedOut, "its vend may still come");
+    device.hear(&answer);
+    world.sync(&mut device);
+    assert_eq!(
+        (world.command(number).state, world.command(number).refusal.as_str()),
+        (State::Refused, WRONG_BOOT)
+    );
+    assert!(world.heard());
+    assert_eq!(world.command(number).said(), Some(Said::Changed));
+}
+
+#[test]
+fn a_restart_after_the_motor_tells_of_the_vend() {
+    let (mut world, mut device) = spoken();
+    let number = world.queue_dispense(&device);
+    world.sync(&mut device);
+    device.dispense(number, transaction());
+    device.restart();
+    world.sync(&mut device);
+    assert_eq!(world.command(number).said(), Some(Said::Vended));
+}
+
+#[test]
+fn a_pending_command_of_another_boot_never_travels() {
+    let (mut world, mut device) = spoken();
+    let number = world.queue_dispense(&device);
+    device.restart();
+    assert!(numbers(&world.sync(&mut device)).is_empty());
+    assert_eq!(world.command(number).state, State::Expired);
+    assert!(world.writes.handed_out.is_empty() && world.heard());
+    assert_eq!(world.command(number).said(), Some(Said::Changed));
+}
+
+#[test]
+fn a_late_call_of_an_earlier_boot_ends_nothing() {
+    let (mut world, mut device) = spoken();
+    let late = device.call(50, world.now_ms);
+    device.restart();
+    world.sync(&mut device);
+    let number = world.queue_dispense(&device);
+    world.sync(&mut device);
+    world.take(&late);
+    assert_eq!(world.command(number).state, State::HandedOut);
+}
+
+#[test]
+fn a_lost_journal_leaves_the_doubt_to_an_operator() {
+    let (mut world, mut device) = spoken();
+    let number = world.queue_dispense(&device);
+    world.sync(&mut device);
+    device.reflash();
+    assert!(numbers(&world.sync(&mut device)).is_empty());
+    assert_eq!(world.command(number).said(), None);
+    assert!(!world.view.machine.seldom.has_commands);
+}
+
+#[test]
+fn a_number_the_machine_is_past_without_a_result_was_left_out() {
+    let (mut world, mut device) = spoken();
+    let number = world.queue_dispense(&device);
+    world.sync(&mut device);
+    device.commands_done = number;
+    world.sync(&mut device);
+    assert_eq!(world.command(number).said(), Some(Said::Changed));
+}
+
+#[test]
+fn after_a_restore_numbers_go_on_above_what_the_machine_knows() {
+    let (mut world, mut device) = spoken();
+    let number = world.queue_dispense(&device);
+    device.result(5, "");
+    let answer = world.sync(&mut device);
+    assert_eq!(world.writes.renumbered, [(machine(), number, 6)]);
+    assert_eq!(numbers(&answer), [6]);
+}
+
+#[test]
+fn what_nobody_wants_any_more_is_recalled() {
+    let (mut world, mut device) = spoken();
+    let number = world.queue_dispense(&device);
+    world.sync(&mut device);
+    world.view.commands.get_mut(&number).unwrap().wanted = false;
+    let answer = world.sync(&mut device);
+    assert_eq!((answer.commands[0].number, answer.commands[0].expires_uptime_ms), (number, 1));
+}
+
+#[test]
+fn a_command_that_nobody_fetched_in_time_never_travels() {
+    let (mut world, mut device) = spoken();
+    let operators = world.queue(&device, Order::OutOfService("works".to_owned()));
+    let purchase = world.queue_dispense(&device);
+    world.now_ms += 60_000;
+    assert!(numbers(&world.sync(&mut device)).is_empty());
+    assert_eq!(world.command(operators).state, State::Expired);
+    // Its own worker gives the unit back.
+    assert_eq!(world.command(purchase).state, State::Pending);
+    assert_eq!(world.command(purchase).state_at(world.now_ms), State::Expired);
+}
+
+#[test]
+fn clones_are_told_nothing() {
+    let (mut world, mut device) = spoken();
+    let number = world.queue_dispense(&device);
+    world.view.machine.standing = MachineStanding::Cloned;
+    assert!(numbers(&world.sync(&mut device)).is_empty());
+    assert_eq!(world.command(number).state, State::Pending);
+    assert_eq!(world.writes.handed_out, Writes::default().handed_out);
+}
