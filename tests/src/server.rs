@@ -162,12 +162,27 @@ impl TestServer {
         self.ready = None;
     }
 
-    /// SIGTERM, then waits for the drain to end.
-    pub async fn stop(&mut self) -> ExitStatus {
-        let child = self.child.as_mut().expect("the server runs");
+    /// SIGSTOP: it does nothing until [`TestServer::thaw`], and time goes on without it.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("the server runs");
         let pid =
             i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a child's id is a process id");
-        kill_process(pid, Signal::TERM).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// SIGTERM, then waits for the drain to end.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        let child = self.child.as_mut().expect("the server runs");
         let status = wait::until("the server to drain and end", wait::PATIENCE, || {
             let ended = child.try_wait().unwrap();
             async move { ended }

@@ -67,9 +67,11 @@ promises! {
         a_thousand_callers_on_the_last_unit_are_told_at_once,
         fifty_callers_with_one_key_have_one_order,
         five_cancels_at_once_give_stock_back_once,
-        a_mixed_crowd_leaves_books_that_add_up;
+        a_mixed_crowd_leaves_books_that_add_up,
+        callers_that_go_away_leave_one_order_or_none_per_key;
     telling:
         who_watches_misses_nothing_between_two_streams,
+        who_follows_the_events_of_a_busy_server_is_told_all_of_them_in_order,
         a_cursor_that_leads_nowhere_says_so,
         the_checker_sees_what_does_not_add_up;
     paying:
@@ -110,6 +112,8 @@ together! {
     one_key_at_three_replicas_is_one_order,
     three_replicas_have_every_order_paid_once,
     what_a_killed_replica_had_in_hand_another_finishes,
+    a_replica_frozen_past_its_lease_wakes_up_and_changes_nothing,
+    nothing_is_lost_or_paid_twice_when_everything_goes_wrong_at_once,
     a_replica_killed_mid_commit_leaves_each_caller_one_order_per_key,
     a_database_restarted_under_load_costs_time_and_nothing_else,
 }

@@ -84,13 +84,18 @@ async fn adjusted(shop: &Shop) -> BTreeMap<String, i64> {
     sums
 }
 
-/// Everything about orders and central stock, as one replica streams it, up to the first moment with nothing more.
-pub async fn events_since_the_oldest(shop: &Shop, replica: usize) -> Vec<v1::Event> {
-    let request = v1::StreamEventsRequest {
+/// Everything about orders and central stock from the oldest event on.
+pub fn from_the_oldest() -> v1::StreamEventsRequest {
+    v1::StreamEventsRequest {
         start: StreamStart::Oldest.into(),
         categories: vec![v1::EventCategory::Order.into(), v1::EventCategory::Inventory.into()],
         ..Default::default()
-    };
+    }
+}
+
+/// That, as one replica streams it, up to the first moment with nothing more.
+pub async fn events_since_the_oldest(shop: &Shop, replica: usize) -> Vec<v1::Event> {
+    let request = from_the_oldest();
     let mut stream = shop.events(replica).stream_events(request).await.unwrap().into_inner();
     let mut events = Vec::new();
     loop {

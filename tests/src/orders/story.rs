@@ -302,3 +302,6 @@ fn money_matches(books: &Books, found: &mut Vec<String>) {
         found.push(format!("the gateway was asked for money for {id}, which is no order"));
     }
 }
+
+#[cfg(test)]
+mod tests;

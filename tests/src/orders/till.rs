@@ -41,31 +41,16 @@ pub struct Till {
 impl Till {
     /// One attempt per claim, soon repeated, and a breaker that stays shut, unless set otherwise.
     pub async fn open(engine: Engine, replicas: usize, set: impl Fn(ServerOptions) -> ServerOptions) -> Self {
-        let gateway = TestGateway::start().await;
-        let address: SocketAddr = gateway.url().trim_start_matches("http://").parse().unwrap();
-        let link = Link::to(address).await;
-        let secrets = tempfile::Builder::new().prefix("vendfleet-till-").tempdir().unwrap();
-        let (key, secret) = (secrets.path().join("key"), secrets.path().join("secret"));
-        fs::write(&key, API_KEY).unwrap();
-        fs::write(&secret, WEBHOOK_SECRET).unwrap();
-        let url = format!("http://{}", link.addr());
-        let paid = |options: ServerOptions| {
-            set(options
-                .set("payments.gateway", "http")
-                .set("payments.url", &url)
-                .set("payments.api_key_file", key.display())
-                .set("payments.webhook_secret_file", secret.display())
-                .set("payments.timeout_ms", TIMEOUT_MS)
-                .set("payments.attempts", 1)
-                .set("payments.backoff_first_ms", 10)
-                .set("payments.backoff_most_ms", 20)
-                .set("payments.breaker_failures", 1_000)
-                .set("worker.lease_ms", LEASE_MS)
-                .set("worker.poll_ms", 20)
-                .set("worker.query_interval_ms", 100)
-                .set("worker.query_interval_most_ms", 200))
-        };
-        Self { shop: Shop::start(engine, replicas, paid).await, gateway, link, _secrets: secrets }
+        let counter = Counter::new().await;
+        let shop = Shop::start(engine, replicas, |options| set(counter.set(options))).await;
+        counter.with(shop)
+    }
+
+    /// Likewise, on the database with this URL.
+    pub async fn on(url: &str, replicas: usize) -> Self {
+        let counter = Counter::new().await;
+        let shop = Shop::on(url, replicas, |options| counter.set(options)).await;
+        counter.with(shop)
     }
 
     /// Waits until an order is as wanted, and gives it.
@@ -153,5 +138,46 @@ impl Till {
         let charges: BTreeMap<_, _> =
             ledger.payments.iter().map(|(key, payment)| (key.clone(), charge(payment))).collect();
         check_paid(&self.shop, charges).await
+    }
+}
+
+/// What a till is before its shop: the gateway, and what servers must know to reach it.
+struct Counter {
+    gateway: TestGateway,
+    link: Link,
+    secrets: TempDir,
+}
+
+impl Counter {
+    async fn new() -> Self {
+        let gateway = TestGateway::start().await;
+        let address: SocketAddr = gateway.url().trim_start_matches("http://").parse().unwrap();
+        let link = Link::to(address).await;
+        let secrets = tempfile::Builder::new().prefix("vendfleet-till-").tempdir().unwrap();
+        fs::write(secrets.path().join("key"), API_KEY).unwrap();
+        fs::write(secrets.path().join("secret"), WEBHOOK_SECRET).unwrap();
+        Self { gateway, link, secrets }
+    }
+
+    fn set(&self, options: ServerOptions) -> ServerOptions {
+        let file = |name: &str| self.secrets.path().join(name).display().to_string();
+        options
+            .set("payments.gateway", "http")
+            .set("payments.url", format!("http://{}", self.link.addr()))
+            .set("payments.api_key_file", file("key"))
+            .set("payments.webhook_secret_file", file("secret"))
+            .set("payments.timeout_ms", TIMEOUT_MS)
+            .set("payments.attempts", 1)
+            .set("payments.backoff_first_ms", 10)
+            .set("payments.backoff_most_ms", 20)
+            .set("payments.breaker_failures", 1_000)
+            .set("worker.lease_ms", LEASE_MS)
+            .set("worker.poll_ms", 20)
+            .set("worker.query_interval_ms", 100)
+            .set("worker.query_interval_most_ms", 200)
+    }
+
+    fn with(self, shop: Shop) -> Till {
+        Till { shop, gateway: self.gateway, link: self.link, _secrets: self.secrets }
     }
 }

@@ -10,7 +10,7 @@ use vendfleet_tests::{
     wait::{PATIENCE, until_true},
 };
 
-use crate::patience::insists;
+use crate::patience::{Insisted, insists};
 
 /// Kills the server with the order in hand, starts it again, and gives the order as it ends.
 async fn killed_and_ended(till: &mut Till, order: &v1::Order) -> v1::Order {
@@ -122,12 +122,12 @@ pub(crate) async fn killed_again_and_again_each_caller_has_one_order_and_pays_on
     for n in 0..CALLERS {
         let (caller, products) = (till.shop.caller(&format!("customer-{n}")), products.clone());
         shopping.spawn(async move {
-            let mut made = 0;
+            let mut met = Insisted::default();
             for basket in 0..BASKETS {
                 let product = &products[usize::try_from(basket % 2).unwrap()];
-                made += u32::from(insists(&caller, &format!("basket-{basket}"), &[(product, 1)]).await);
+                met = met.and(insists(&caller, &format!("basket-{basket}"), &[(product, 1)]).await);
             }
-            made
+            met
         });
     }
     for _ in 0..4 {
@@ -140,7 +140,8 @@ pub(crate) async fn killed_again_and_again_each_caller_has_one_order_and_pays_on
         till.shop.replicas[0].server.kill();
         till.shop.replicas[0].restart().await;
     }
-    let made: u32 = shopping.join_all().await.into_iter().sum();
+    let met = shopping.join_all().await.into_iter().fold(Insisted::default(), Insisted::and);
     till.quiet().await;
-    assert_eq!(till.check().await.orders, usize::try_from(made).unwrap());
+    assert!(met.lost > 0, "nobody was there when it was killed: {met:?}");
+    assert_eq!(till.check().await.orders, met.orders);
 }

@@ -9,23 +9,46 @@ use vendfleet_tests::{orders::caller::Caller, refusal::refusal, wait::PATIENCE};
 /// What a caller without patience for the server's own suggestion waits.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Asks until there is an order or a refusal that stands; gives whether there is an order. Panics on any answer that a
-/// server, a database or a connection that comes and goes does not explain.
-pub(crate) async fn insists(caller: &Caller, key: &str, lines: &[(&str, u32)]) -> bool {
+/// What insisting came to.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Insisted {
+    /// Orders there are.
+    pub(crate) orders: usize,
+    /// Times no server said anything.
+    pub(crate) lost: u32,
+    /// Times a server said that it can't tell, and when to ask again.
+    pub(crate) unavailable: u32,
+}
+
+impl Insisted {
+    pub(crate) fn and(self, more: Self) -> Self {
+        Self {
+            orders: self.orders + more.orders,
+            lost: self.lost + more.lost,
+            unavailable: self.unavailable + more.unavailable,
+        }
+    }
+}
+
+/// Asks until there is an order or a refusal that stands. Panics on any answer that a server, a database or a connection
+/// that comes and goes does not explain.
+pub(crate) async fn insists(caller: &Caller, key: &str, lines: &[(&str, u32)]) -> Insisted {
     let started = Instant::now();
+    let mut met = Insisted::default();
     loop {
         match caller.create(key, lines).await {
             Ok((order, _)) => {
                 assert_eq!(order.idempotency_key, key);
-                return true;
+                return Insisted { orders: 1, ..met };
             }
-            Err(status) if lost(&status) => {}
+            Err(status) if lost(&status) => met.lost += 1,
             Err(status) => {
                 let refused = refusal(&status);
-                match refused.reason.as_str() {
-                    "INSUFFICIENT_STOCK" => return false,
-                    "UNAVAILABLE" | "LOCK_CONFLICT" => {
+                match (refused.code, refused.reason.as_str()) {
+                    (Code::FailedPrecondition, "INSUFFICIENT_STOCK") => return met,
+                    (Code::Unavailable, "UNAVAILABLE") | (Code::Aborted, "LOCK_CONFLICT") => {
                         assert!(refused.retry_after.is_some(), "{refused:?}");
+                        met.unavailable += 1;
                     }
                     _ => panic!("a wrong answer: {status:?}"),
                 }

@@ -15,7 +15,10 @@ use vendfleet_tests::{
     wait::{PATIENCE, until_true},
 };
 
-use crate::{patience::insists, racing};
+use crate::{
+    patience::{Insisted, insists},
+    racing,
+};
 
 const CALLERS: usize = 16;
 
@@ -71,21 +74,52 @@ pub(crate) async fn what_a_killed_replica_had_in_hand_another_finishes() {
     assert_eq!(till.check().await.orders, 4);
 }
 
+pub(crate) async fn a_replica_frozen_past_its_lease_wakes_up_and_changes_nothing() {
+    let till = Till::open(Engine::Postgres, 2, |o| o).await;
+    let product = till.shop.product("COLA", 100).await;
+    let answers = [Step::approve(), Step::decline(), Step::nothing(Manner::Silence), Step::approve()];
+    till.gateway.script(Op::Authorise, answers.map(|step| step.but(Manner::Silence)));
+    let mut orders = Vec::new();
+    for n in 0..4 {
+        orders.push(till.shop.caller("ann").order(&format!("basket-{n}"), &[(&product, 1)]).await);
+    }
+    until_true("all of them to be asked for", PATIENCE, || async { till.gateway.calls().len() >= 4 }).await;
+    till.shop.replicas[0].server.freeze();
+    let ann = till.shop.caller_at(1, "ann");
+    let mut ended = Vec::new();
+    for order in &orders {
+        ended.push(till.ended(&ann, &order.order_id).await);
+    }
+    till.shop.replicas[0].server.thaw();
+    // What it does next it does after all that it had in hand: one more order goes through its own worker.
+    let last = till.shop.caller("ann").order("last", &[(&product, 1)]).await;
+    till.ended(&till.shop.caller("ann"), &last.order_id).await;
+    for order in &ended {
+        assert_eq!(ann.get(&order.order_id).await.unwrap(), *order);
+    }
+    assert_eq!(till.check().await.orders, 5);
+}
+
 /// Callers that each make one order after another until told to stop, and insist on every one.
-fn shopping(shop: &Shop, products: &[String], open: &Arc<AtomicBool>, done: &Arc<AtomicU32>) -> JoinSet<u32> {
+fn shopping(
+    shop: &Shop,
+    products: &[String],
+    open: &Arc<AtomicBool>,
+    done: &Arc<AtomicU32>,
+) -> JoinSet<Insisted> {
     let mut callers = JoinSet::new();
     for n in 0..CALLERS {
         let caller = shop.caller_at(n % shop.replicas.len(), &format!("customer-{n}"));
         let (products, open, done) = (products.to_vec(), Arc::clone(open), Arc::clone(done));
         callers.spawn(async move {
-            let (mut made, mut basket) = (0, 0);
+            let (mut met, mut basket) = (Insisted::default(), 0);
             while open.load(Ordering::Relaxed) {
                 let lines = [(products[basket % products.len()].as_str(), 1), (products[n % 2].as_str(), 2)];
-                made += u32::from(insists(&caller, &format!("basket-{basket}"), &lines).await);
+                met = met.and(insists(&caller, &format!("basket-{basket}"), &lines).await);
                 basket += 1;
                 done.fetch_add(1, Ordering::Relaxed);
             }
-            made
+            met
         });
     }
     callers
@@ -110,8 +144,41 @@ pub(crate) async fn a_replica_killed_mid_commit_leaves_each_caller_one_order_per
         shop.replicas[round % 2].restart().await;
     }
     open.store(false, Ordering::Relaxed);
-    let made: u32 = callers.join_all().await.into_iter().sum();
-    assert_eq!(check(&shop).await.orders, usize::try_from(made).unwrap());
+    let met = callers.join_all().await.into_iter().fold(Insisted::default(), Insisted::and);
+    assert!(met.lost > 0, "nobody was there when it was killed: {met:?}");
+    assert_eq!(check(&shop).await.orders, met.orders);
+}
+
+/// Everything goes wrong at once: the gateway lies low and hangs up, replicas are killed, the database crashes.
+pub(crate) async fn nothing_is_lost_or_paid_twice_when_everything_goes_wrong_at_once() {
+    let mut postgres = PrivatePostgres::start().await;
+    let mut till = Till::on(&postgres.url(), 3).await;
+    let products = [till.shop.product("A", 1_000_000).await, till.shop.product("B", 150).await];
+    till.gateway.behave(|call| match (call.op, call.nth, call.key.as_bytes().last()) {
+        (Op::Authorise, _, Some(b'0'..=b'2')) => Step::decline(),
+        (Op::Authorise, 0, Some(b'3' | b'4')) => Step::approve().but(Manner::HangUp),
+        (Op::Authorise, 0, Some(b'5')) => Step::nothing(Manner::Status(503)),
+        (Op::Authorise, 0, Some(b'6')) => Step::decline().but(Manner::HangUpMidAnswer),
+        (Op::Query, 0, Some(b'3' | b'5')) => Step::proper().but(Manner::Status(500)),
+        _ => Step::proper(),
+    });
+    let (open, done) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
+    let callers = shopping(&till.shop, &products, &open, &done);
+    for round in 0..6 {
+        progress(&done, 30).await;
+        till.shop.replicas[round % 3].server.kill();
+        if round % 2 == 0 {
+            postgres.crash().await;
+            postgres.start_again().await;
+        }
+        progress(&done, 10).await;
+        till.shop.replicas[round % 3].restart().await;
+    }
+    open.store(false, Ordering::Relaxed);
+    let met = callers.join_all().await.into_iter().fold(Insisted::default(), Insisted::and);
+    till.quiet().await;
+    assert!(met.lost > 0 && met.unavailable > 0, "not everything went wrong: {met:?}");
+    assert_eq!(till.check().await.orders, met.orders);
 }
 
 pub(crate) async fn a_database_restarted_under_load_costs_time_and_nothing_else() {
@@ -131,6 +198,8 @@ pub(crate) async fn a_database_restarted_under_load_costs_time_and_nothing_else(
     }
     progress(&done, 40).await;
     open.store(false, Ordering::Relaxed);
-    let made: u32 = callers.join_all().await.into_iter().sum();
-    assert_eq!(check(&shop).await.orders, usize::try_from(made).unwrap());
+    let met = callers.join_all().await.into_iter().fold(Insisted::default(), Insisted::and);
+    assert!(met.unavailable > 0, "nobody asked while it was down: {met:?}");
+    assert_eq!(met.lost, 0, "a server was lost with its database: {met:?}");
+    assert_eq!(check(&shop).await.orders, met.orders);
 }

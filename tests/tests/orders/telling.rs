@@ -1,14 +1,18 @@
 //! What is told of orders: in order, to whom it belongs, from where one left off; and that the checker would notice.
 
+use tokio::{sync::watch, task::JoinSet};
 use tonic::Code;
-use vendfleet_proto::v1::{OrderEventType, watch_orders_response::Message};
+use vendfleet_proto::v1::{
+    self, OrderEventType, stream_events_response::Message as Told, watch_orders_response::Message,
+};
 use vendfleet_tests::{
     fleet::Engine,
     orders::{
         Shop,
-        checker::{check, examine},
+        checker::{check, events_since_the_oldest, examine, from_the_oldest},
     },
     refusal::refusal,
+    wait::{PATIENCE, until_true},
 };
 
 pub(crate) async fn who_watches_misses_nothing_between_two_streams(engine: Engine) {
@@ -41,6 +45,69 @@ pub(crate) async fn who_watches_misses_nothing_between_two_streams(engine: Engin
         told,
         [(OrderEventType::Created, second.order_id), (OrderEventType::Cancelled, first.order_id)]
     );
+    check(&shop).await;
+}
+
+/// Opens a stream again after every few events, from the last cursor, until told that nothing more comes.
+async fn follower(shop: &Shop, replica: usize, mut open: watch::Receiver<bool>) -> Vec<v1::Event> {
+    const EVENTS_PER_STREAM: usize = 17;
+    let mut request = from_the_oldest();
+    let mut told: Vec<v1::Event> = Vec::new();
+    loop {
+        let mut stream = shop.events(replica).stream_events(request.clone()).await.unwrap().into_inner();
+        let mut read = 0;
+        while read < EVENTS_PER_STREAM {
+            let ends = !*open.borrow_and_update();
+            let message = stream.message().await.unwrap().expect("the stream goes on");
+            request.cursor = message.cursor;
+            request.start = v1::StreamStart::Unspecified.into();
+            match message.message.unwrap() {
+                Told::Event(event) => {
+                    told.push(event);
+                    read += 1;
+                }
+                Told::Heartbeat(_) if ends => return told,
+                Told::Heartbeat(_) => {}
+            }
+        }
+    }
+}
+
+pub(crate) async fn who_follows_the_events_of_a_busy_server_is_told_all_of_them_in_order(engine: Engine) {
+    let replicas = if engine == Engine::Postgres { 2 } else { 1 };
+    let shop = Shop::start(engine, replicas, |o| o.set("payments.simulated_delay_most_ms", 50)).await;
+    let products = [shop.product("A", 1_000_000).await, shop.product("B", 30).await];
+    let (open, closed) = watch::channel(true);
+    let busy = async {
+        let mut buying = JoinSet::new();
+        for n in 0..12 {
+            let (caller, products) =
+                (shop.caller_at(n % replicas, &format!("customer-{n}")), products.clone());
+            buying.spawn(async move {
+                for basket in 0..15 {
+                    let lines = [(products[0].as_str(), 1), (products[(basket + n) % 2].as_str(), 1)];
+                    if let Ok((order, _)) = caller.create(&format!("basket-{basket}"), &lines).await
+                        && basket % 4 == 0
+                    {
+                        let _ = caller.cancel(&order.order_id).await;
+                    }
+                }
+            });
+        }
+        buying.join_all().await;
+        until_true("every order to end", PATIENCE, || async {
+            let all = shop.caller("").list(v1::ListOrdersRequest::default()).await;
+            all.iter().all(|order| order.end_time_ms != 0)
+        })
+        .await;
+        open.send_replace(false);
+    };
+    let ((), one, other) =
+        tokio::join!(busy, follower(&shop, 0, closed.clone()), follower(&shop, replicas - 1, closed.clone()));
+    let all = events_since_the_oldest(&shop, 0).await;
+    assert!(all.len() > 300, "{}", all.len());
+    assert!(one == all, "{} events were told, there are {}", one.len(), all.len());
+    assert!(other == all, "{} events were told by the other, there are {}", other.len(), all.len());
     check(&shop).await;
 }
 
