@@ -178,7 +178,8 @@ impl Stage {
         let mut hot = self.deps.store.begin_hot().await.unwrap();
         let calls = [call];
         let mut views = hot.load_sync(&calls, true).await.unwrap();
-        let settings = Settings { base_interval_ms: 30_000, stale_call_grace_ms: 60_000, doubt_after_ms: 60_000 };
+        let settings =
+            Settings { base_interval_ms: 30_000, stale_call_grace_ms: 60_000, doubt_after_ms: 60_000 };
         let mut writes = Writes::default();
         let view = views.get_mut(&calls[0].machine).unwrap();
         let answer = fold(view, &calls[0], &settings, &mut FromContext(&self.deps.context), &mut writes);

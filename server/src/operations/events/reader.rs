@@ -181,6 +181,12 @@ impl Reader {
             .map(|(shard, position)| (shard, self.cursor.place(shard), position))
             .find(|(_, after, position)| *after < Place::behind(*position));
         let Some((shard, after, position)) = next else {
+            // In the other shards nothing can be that is meant.
+            let others = self.heads.iter().filter(|head| !self.shards.contains(&head.shard));
+            let others: Vec<(i64, i64)> = others.map(|head| (head.shard, head.position)).collect();
+            for (shard, position) in others {
+                self.raise(shard, Place::behind(position));
+            }
             self.subscription = Some(self.log.subscribe(&self.filter, &self.shards, &self.heads));
             return Ok(());
         };
