@@ -2,6 +2,7 @@
 
 use crate::domain::ids::{MachineId, PurchaseId};
 use crate::domain::pool::Said;
+use uuid::Uuid;
 use vend_core::id::{BootId, Epoch, ProductId};
 use vend_core::money::{Currency, Minor};
 use vend_core::record::{Body, VendOutcome};
@@ -10,6 +11,8 @@ use vend_core::record::{Body, VendOutcome};
 pub const MAX_TTL_MS: i64 = 2_592_000_000;
 /// How long it may be when nobody says, ms.
 pub const DEFAULT_TTL_MS: i64 = 86_400_000;
+/// Commands of one machine that may still be handed out, at most: an operator's are refused beyond.
+pub const MAX_OPEN_PER_MACHINE: i64 = 100;
 /// Longest reason of a refusal that is kept, bytes.
 const MAX_REFUSAL_BYTES: usize = 64;
 
@@ -19,6 +22,9 @@ pub const WRONG_BOOT: &str = "WRONG_BOOT";
 pub const WRONG_EPOCH: &str = "WRONG_EPOCH";
 /// Reason of a command that ended unheard: the machine is past its number and never took it.
 pub const NOT_TAKEN: &str = "NOT_TAKEN";
+
+/// Where a page of commands goes on: when the last one was made, its machine and its number.
+pub type Place = (i64, (Uuid, i64));
 
 /// How far a command is. The numbers are the wire's and the store's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,6 +83,19 @@ pub struct Dispense {
     pub price_minor: Minor,
     /// Of the price.
     pub currency: Currency,
+}
+
+/// What an operator orders a machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewCommand {
+    /// The machine.
+    pub machine: MachineId,
+    /// What to do.
+    pub order: Order,
+    /// How long it may be handed out, ms.
+    pub ttl_ms: i64,
+    /// Who sends it.
+    pub sent_by: String,
 }
 
 /// A command as it is kept.

@@ -4,6 +4,7 @@
 //! connected machines every poll interval.
 
 use crate::domain::ids::MachineId;
+use crate::operations::presence::Presence;
 use crate::store::Store;
 pub use crate::store::Waiting;
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ const MAX_MACHINES_PER_POLL: usize = 500;
 #[derive(Clone, Default)]
 pub struct Hints {
     connected: Arc<Mutex<HashMap<MachineId, watch::Sender<Waiting>>>>,
+    presence: Presence,
 }
 
 /// One machine's subscription; ends when dropped.
@@ -47,6 +49,20 @@ impl Hints {
                 news
             });
         }
+    }
+
+    /// Looks what waits for these machines and tells those that are connected here; others hear it from their replica's poll.
+    pub async fn look(&self, store: &Store, machines: &[MachineId]) {
+        match store.waiting(machines).await {
+            Ok(found) => found.into_iter().for_each(|(machine, waiting)| self.tell(machine, waiting)),
+            Err(error) => tracing::debug!(%error, "no hint was given"),
+        }
+    }
+
+    /// Who has a stream open that stands for a machine.
+    #[must_use]
+    pub fn presence(&self) -> &Presence {
+        &self.presence
     }
 
     /// How many machines are connected.

@@ -93,6 +93,11 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
             () = poll => {}
         }
     });
+    tools.workers.spawn(hints.presence().clone().keep(
+        store.clone(),
+        tools.context.clone(),
+        tools.drain.clone(),
+    ));
     let events = EventLog::new(store.clone(), EventSettings::from(&tools.config.events));
     tools.workers.spawn(events.clone().follow(tools.drain.clone()));
     let deps = Deps {

@@ -1,7 +1,7 @@
 //! Numbered commands to real machines. Everything here is done with the machine's `machine_sync` row locked, but for the
 //! reads.
 
-use crate::domain::command::{Command, Dispense, Order, State};
+use crate::domain::command::{Command, Dispense, Order, Place, State, number_in};
 use crate::domain::ids::{MachineId, PurchaseId};
 use crate::domain::page::PageRequest;
 use crate::domain::pool::Said;
@@ -12,9 +12,9 @@ use Kind::{Bool, Bytes, Int, Text};
 use sqlx::AssertSqlSafe;
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use uuid::Uuid;
 use vend_core::id::{BootId, Epoch, ProductId};
 use vend_core::money::Currency;
+use vend_core::record::Body;
 
 const DISPENSE: i64 = 1;
 const OUT_OF_SERVICE: i64 = 2;
@@ -142,6 +142,12 @@ pub async fn insert(tx: &mut Tx, commands: &[Command]) -> Result<(), StoreError>
     Ok(())
 }
 
+/// How many commands of a machine may still be handed out.
+pub async fn count_open(session: &mut Session, machine: MachineId) -> Result<i64, StoreError> {
+    let sql = "SELECT COUNT(*) FROM commands WHERE machine_id = $1 AND (state = 1 OR state = 2 OR state = 6)";
+    session.one(sql, &[(&machine.0).into()]).await?.columns().int()
+}
+
 /// Their time is over, and they were in no answer: they never will be.
 pub async fn expire(tx: &mut Tx, commands: &[(MachineId, u64)], at_ms: i64) -> Result<(), StoreError> {
     turn(tx, commands, (State::Pending, State::Expired), at_ms).await
@@ -176,6 +182,26 @@ async fn turn(
     }
     rows.write(tx).await?;
     Ok(())
+}
+
+/// A record that counts late says what became of a command: noted as a Sync would, and its purchase is looked at. The machine's
+/// hot row is locked.
+pub async fn hear(
+    tx: &mut Tx,
+    machine: MachineId,
+    (seq, body): (u64, &Body),
+    at_ms: i64,
+) -> Result<(), StoreError> {
+    let number = number_in(body);
+    if number == 0 {
+        return Ok(());
+    }
+    let Some(mut known) = named(tx, &[(machine, number)]).await?.pop() else { return Ok(()) };
+    if !known.command.hear(body, seq, at_ms) {
+        return Ok(());
+    }
+    super::sync::commands::write_heard(tx, known.command.purchase().as_slice(), at_ms).await?;
+    super::sync::commands::write_commands(tx, &[&known]).await
 }
 
 /// What machines have said of these dispense commands; those of which nothing is known are left out.
@@ -223,9 +249,6 @@ pub async fn find(
     Ok(named(session, &[(machine, number)]).await?.pop().map(|known| known.command))
 }
 
-/// Where a page of commands goes on: when the last one was made, its machine and its number.
-pub type Place = (i64, Uuid, i64);
-
 /// Commands, newest first, as far as they are at `now_ms`.
 pub async fn list(
     session: &mut Session,
@@ -236,7 +259,7 @@ pub async fn list(
 ) -> Result<Vec<Command>, StoreError> {
     let mut args: Vec<Arg<'_>> = vec![page.limit().into()];
     let mut sql = concat!("SELECT ", command_columns!(), " FROM commands c WHERE TRUE").to_owned();
-    if let Some((created, after, number)) = &page.after {
+    if let Some((created, (after, number))) = &page.after {
         args.extend([Arg::Int(*created), after.into(), Arg::Int(*number)]);
         sql.push_str(" AND (c.created_at_ms, c.machine_id, c.number) < ($2, $3, $4)");
     }

@@ -30,6 +30,8 @@ mod migrate;
 mod options;
 pub mod orders;
 mod packed;
+pub mod presence;
+pub mod pool;
 pub mod requests;
 mod retention;
 pub mod stock;

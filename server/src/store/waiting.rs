@@ -15,6 +15,8 @@ pub struct Waiting {
     pub config_number: u64,
     /// Number of the newest verdict that is not echoed.
     pub verdict_number: u64,
+    /// Number of the newest command, while one may be handed out.
+    pub command_number: u64,
 }
 
 impl Waiting {
@@ -48,12 +50,14 @@ impl Store {
                 let (desired, applied, rejected): (u64, u64, u64) =
                     (columns.number()?, columns.number()?, columns.number()?);
                 let (verdict, seen): (u64, u64) = (columns.number()?, columns.number()?);
+                let (command, has_commands): (u64, bool) = (columns.number()?, columns.bool()?);
                 let wanted = desired != applied && rejected < desired;
                 found.push((
                     machine,
                     Waiting {
                         config_number: if wanted { desired } else { 0 },
                         verdict_number: if verdict > seen { verdict } else { 0 },
+                        command_number: if has_commands { command } else { 0 },
                     },
                 ));
             }
@@ -80,7 +84,8 @@ impl Store {
 fn statement() -> String {
     let names: Vec<String> = (1..=MACHINES_PER_STATEMENT).map(|n| format!("${n}")).collect();
     format!(
-        "SELECT machine_id, desired_number, applied_number, rejected_number, verdict_number, verdicts_seen \
+        "SELECT machine_id, desired_number, applied_number, rejected_number, verdict_number, verdicts_seen, \
+         command_number, has_commands \
          FROM machine_sync WHERE standing = 1 AND machine_id IN ({})",
         names.join(", ")
     )

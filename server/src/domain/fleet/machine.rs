@@ -6,6 +6,7 @@ use crate::domain::sync::MachineStanding;
 use crate::domain::text::{Label, Text, Within};
 use std::collections::BTreeSet;
 use vend_core::id::{ConfigId, Epoch};
+use vend_core::time::ClockQuality;
 
 /// Hardware serial.
 pub type Serial = Text<1, 64>;
@@ -233,8 +234,8 @@ pub struct MachineFilter {
 /// What is known of the device behind a real machine.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DeviceStatus {
-    /// A Watch stream of it is open on this replica.
-    pub connected: bool,
+    /// Until when a stream of hints of it is believed to be open on some replica, ms since the Unix epoch; 0: none is.
+    pub connected_until_ms: i64,
     /// Server time of its last Sync, ms since the Unix epoch; 0: never.
     pub last_sync_ms: i64,
     /// As it last reported.
@@ -269,6 +270,12 @@ pub struct DeviceStatus {
     pub desired_cause: i64,
     /// Since when, ms since the Unix epoch.
     pub desired_at_ms: i64,
+    /// It does not sell, as it last said.
+    pub out_of_service: bool,
+    /// How far its clock was ahead of ours at its last Sync, ms, to a second.
+    pub clock_offset_ms: i64,
+    /// How far its clock can be believed.
+    pub clock: ClockQuality,
 }
 
 /// A machine with what is known of its device.

@@ -1,7 +1,7 @@
-//! `FleetService`: each call is parsed, handed to its operation, and answered. Rollouts and commands are not done yet and
-//! say so.
+//! `FleetService`: each call is parsed, handed to its operation, and answered. Rollouts are not done yet and say so.
 
 mod chains;
+mod commands;
 mod configs;
 mod dead_letters;
 mod identities;
@@ -208,16 +208,16 @@ impl FleetService for FleetGrpc {
 
     async fn send_command(
         &self,
-        _: Request<v1::SendCommandRequest>,
+        request: Request<v1::SendCommandRequest>,
     ) -> Result<Response<v1::SendCommandResponse>, Status> {
-        not_done("SendCommand")
+        Ok(Response::new(commands::send_command(&self.deps, request).await?))
     }
 
     async fn list_commands(
         &self,
-        _: Request<v1::ListCommandsRequest>,
+        request: Request<v1::ListCommandsRequest>,
     ) -> Result<Response<v1::ListCommandsResponse>, Status> {
-        not_done("ListCommands")
+        Ok(Response::new(commands::list_commands(&self.deps, request).await?))
     }
 
     async fn list_transactions(

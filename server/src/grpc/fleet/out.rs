@@ -4,6 +4,7 @@ use crate::domain::fleet::{DeviceStatus, MachineDetail, MachineKind, Uploads};
 use crate::domain::ids::MachineId;
 use uuid::Uuid;
 use vend_core::id::Epoch;
+use vend_core::time::ClockQuality;
 use vendfleet_proto::v1;
 
 pub(crate) fn uuid_out(bytes: &[u8; 16]) -> String {
@@ -46,7 +47,7 @@ fn device_out(machine: MachineId, model: String, device: DeviceStatus, now_ms: i
         Some(Uploads::Revoked) => v1::UploadStanding::Revoked,
     };
     v1::DeviceStatus {
-        connected: device.connected,
+        connected: device.connected_until_ms > now_ms,
         last_sync_time_ms: device.last_sync_ms,
         standing: standing.into(),
         epoch: device.epoch.map(epoch_out).unwrap_or_default(),
@@ -56,7 +57,14 @@ fn device_out(machine: MachineId, model: String, device: DeviceStatus, now_ms: i
         config: Some(config_status_out(machine, &device)),
         firmware: device.firmware,
         model,
-        ..v1::DeviceStatus::default()
+        out_of_service: device.out_of_service,
+        clock_offset_ms: device.clock_offset_ms,
+        clock_quality: match device.clock {
+            ClockQuality::Unset => v1::ClockQuality::Unspecified,
+            ClockQuality::FreeRunning => v1::ClockQuality::FreeRunning,
+            ClockQuality::Synced => v1::ClockQuality::Synced,
+        }
+        .into(),
     }
 }
 

@@ -4,6 +4,7 @@ use super::MachineSyncGrpc;
 use crate::auth::{MachineCaller, Standing};
 use crate::domain::ids::MachineId;
 use crate::error::ApiError;
+use crate::operations::presence::Present;
 use crate::operations::watch::{Subscription, Waiting};
 use std::pin::Pin;
 use std::time::Duration;
@@ -30,8 +31,14 @@ pub(super) async fn open(
         // Nothing is ever told to a credential that may only upload.
         Standing::UploadOnly { .. } => Waiting::default(),
     };
+    // A device that may only upload is not there for anybody.
+    let present = match caller.standing {
+        Standing::Active => Some(service.deps.hints.presence().open(machine)),
+        Standing::UploadOnly { .. } => None,
+    };
     let state = State {
         subscription,
+        _present: present,
         context: service.deps.context.clone(),
         first: Some(first),
         heartbeat: service.settings.watch_heartbeat,
@@ -41,6 +48,8 @@ pub(super) async fn open(
 
 struct State {
     subscription: Subscription,
+    /// Ends with the stream.
+    _present: Option<Present>,
     context: crate::context::Context,
     first: Option<Waiting>,
     /// Sent when nothing else was for so long, so that both ends notice a dead link.
@@ -82,6 +91,9 @@ fn reasons(waiting: Waiting) -> Vec<i32> {
     let mut reasons = Vec::new();
     if waiting.config_number != 0 {
         reasons.push(v1::WatchReason::Config.into());
+    }
+    if waiting.command_number != 0 {
+        reasons.push(v1::WatchReason::Command.into());
     }
     if waiting.verdict_number != 0 {
         reasons.push(v1::WatchReason::Verdict.into());

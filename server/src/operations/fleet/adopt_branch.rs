@@ -16,12 +16,13 @@ use crate::error::ApiError;
 use crate::operations::Deps;
 use crate::operations::deps::{ContextIds, Failure, write};
 use crate::operations::request::begin;
-use crate::store::Tx;
 use crate::store::fleet::{branches, judged, records};
+use crate::store::{Tx, commands};
 use crate::telemetry;
 use std::collections::HashSet;
 use uuid::Uuid;
 use vend_core::id::{Epoch, TransactionId};
+use vend_core::record::Record;
 
 /// Records judged at a time.
 const RECORDS_PER_STEP: i64 = 500;
@@ -77,7 +78,10 @@ async fn count(
         let mut writes = Writes::default();
         for record in batch {
             let judged = judge(tx, branch, &record, &mut seen).await?;
-            let transaction = judged.as_ref().ok().copied().flatten();
+            if let Ok(meaning) = &judged {
+                commands::hear(tx, machine, (record.seq, &meaning.body), now_ms).await?;
+            }
+            let transaction = judged.as_ref().ok().and_then(|meaning| meaning.body.transaction());
             let disposition = if judged.is_ok() { Disposition::Applied } else { Disposition::DeadLetter };
             match judged {
                 Ok(_) => branch.applied_records += 1,
@@ -126,15 +130,15 @@ async fn judge(
     branch: &BranchSummary,
     record: &BranchRecord,
     seen: &mut HashSet<(TransactionId, u32)>,
-) -> Result<Result<Option<TransactionId>, BadBody>, Failure> {
+) -> Result<Result<Record, BadBody>, Failure> {
     let meaning = match read_body(record.kind, record.schema, &record.body) {
         Ok(meaning) => meaning,
         Err(bad) => return Ok(Err(bad)),
     };
-    let Some(transaction) = meaning.body.transaction() else { return Ok(Ok(None)) };
+    let Some(transaction) = meaning.body.transaction() else { return Ok(Ok(meaning)) };
     let twice = !seen.insert((transaction, record.kind))
         || records::counts(tx, branch.machine, transaction, record.kind).await?;
-    Ok(if twice { Err(counts_already(transaction)) } else { Ok(Some(transaction)) })
+    Ok(if twice { Err(counts_already(transaction)) } else { Ok(meaning) })
 }
 
 fn counted_row(

@@ -17,6 +17,7 @@ mod get_totals;
 mod list_branch_records;
 mod list_branches;
 mod list_claim_tokens;
+mod list_commands;
 mod list_config_statuses;
 mod list_configs;
 mod list_credentials;
@@ -30,6 +31,7 @@ mod redrive_order;
 mod reenroll;
 mod revoke_claim_token;
 mod revoke_credential;
+mod send_command;
 mod server_info;
 mod split_machine;
 mod transactions;
@@ -51,6 +53,7 @@ pub use get_totals::get_totals;
 pub use list_branch_records::list_branch_records;
 pub use list_branches::list_branches;
 pub use list_claim_tokens::list_claim_tokens;
+pub use list_commands::list_commands;
 pub use list_config_statuses::list_config_statuses;
 pub use list_configs::list_configs;
 pub use list_credentials::list_credentials;
@@ -63,6 +66,7 @@ pub use redrive_dead_letter::redrive_dead_letter;
 pub use reenroll::reenroll_token;
 pub use revoke_claim_token::revoke_claim_token;
 pub use revoke_credential::revoke_credential;
+pub use send_command::send_command;
 pub use server_info::{ServerInfo, server_info};
 pub use split_machine::split_machine;
 pub use transactions::{get_transaction, list_transactions};
@@ -186,8 +190,5 @@ fn resource(id: &str) -> Result<Uuid, ApiError> {
 
 /// Tells connected machines that something waits; whoever is connected elsewhere hears it at the next poll.
 async fn hint(deps: &Deps, machines: &[MachineId]) {
-    match deps.store.waiting(machines).await {
-        Ok(waiting) => waiting.into_iter().for_each(|(machine, waiting)| deps.hints.tell(machine, waiting)),
-        Err(error) => tracing::debug!(%error, "no hint was given"),
-    }
+    deps.hints.look(&deps.store, machines).await;
 }

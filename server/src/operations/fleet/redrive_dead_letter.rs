@@ -13,10 +13,10 @@ use crate::error::{ApiError, Reason};
 use crate::operations::Deps;
 use crate::operations::deps::{Failure, origin, write};
 use crate::operations::request::begin;
-use crate::store::Tx;
 use crate::store::events::{self, KIND_REDRIVEN, NewEvent, Origin, SYNC_SHARD};
 use crate::store::fleet::records::Kinds;
 use crate::store::fleet::{dead_letters, judged, records, slots};
+use crate::store::{Tx, commands};
 use uuid::Uuid;
 use vend_core::id::Epoch;
 use vend_core::record::{Body, Record};
@@ -79,6 +79,7 @@ async fn redrive(
         Ok(meaning) => {
             letter.state = DeadLetterState::Done;
             records::count(tx, &letter.record, meaning.body.transaction()).await?;
+            commands::hear(tx, letter.record.machine, (letter.record.seq, &meaning.body), now_ms).await?;
             move_levels(tx, &letter.record, &meaning.body).await?;
             dead_letters::update(tx, &letter).await?;
             tell(tx, &letter.record).await?;

@@ -7,12 +7,14 @@ use crate::domain::fleet::{
 use crate::domain::ids::MachineId;
 use crate::domain::page::PageRequest;
 use crate::domain::sync::MachineStanding;
+use crate::store::sync::codes::Coded as _;
 use crate::store::{Arg, Engine, Row, Session, StoreError, Tx};
 use sqlx::AssertSqlSafe;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use uuid::Uuid;
 use vend_core::id::{ConfigId, Epoch};
+use vend_core::time::ClockQuality;
 
 const SELECT: &str = "SELECT m.machine_id, m.kind, m.name, m.location, m.group_name, m.serial, m.model, \
      m.virtual_delay_ms, m.version, m.created_at_ms, m.updated_at_ms, m.archived_at_ms, \
@@ -21,7 +23,9 @@ const SELECT: &str = "SELECT m.machine_id, m.kind, m.name, m.location, m.group_n
      s.desired_number, s.desired_config, s.applied_number, s.applied_config, s.rejected_number, \
      r.refusals, a.cause, a.assigned_at_ms, \
      (SELECT MIN(c.state) FROM credentials c WHERE c.machine_id = m.machine_id), \
-     (SELECT MAX(c.drain_until_ms) FROM credentials c WHERE c.machine_id = m.machine_id AND c.state = 2) \
+     (SELECT MAX(c.drain_until_ms) FROM credentials c WHERE c.machine_id = m.machine_id AND c.state = 2), \
+     s.out_of_service, s.clock_offset_ms, s.clock_quality, \
+     (SELECT p.connected_until_ms FROM pool p WHERE p.machine_id = m.machine_id) \
      FROM machines m \
      JOIN machine_sync s ON s.machine_id = m.machine_id \
      LEFT JOIN epochs e ON e.machine_id = s.machine_id AND e.epoch = s.current_epoch \
@@ -66,7 +70,6 @@ fn detail(row: &Row) -> Result<MachineDetail, StoreError> {
     let durable_through = c.opt_number::<u64>()?.unwrap_or(0);
     let said = if spoke_epoch == epoch { spoke_last_seq } else { 0 };
     let device = DeviceStatus {
-        connected: false,
         last_sync_ms,
         firmware,
         standing: (last_sync_ms != 0).then_some(standing),
@@ -89,6 +92,10 @@ fn detail(row: &Row) -> Result<MachineDetail, StoreError> {
             ),
         },
         drain_until_ms: c.opt_int()?.unwrap_or(0),
+        out_of_service: c.bool()?,
+        clock_offset_ms: c.int()?,
+        clock: ClockQuality::read(&mut c)?,
+        connected_until_ms: c.opt_int()?.unwrap_or(0),
     };
     let device = (machine.kind == MachineKind::Real).then_some(device);
     Ok(MachineDetail { machine, device })

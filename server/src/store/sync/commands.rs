@@ -2,7 +2,7 @@
 
 use super::codes::Coded;
 use crate::domain::command::number_in;
-use crate::domain::ids::MachineId;
+use crate::domain::ids::{MachineId, PurchaseId};
 use crate::domain::sync::{KnownCommand, MachineView, SyncCall, Writes};
 use crate::store::bulk::{Bulk, Kind};
 use crate::store::commands::{KNOWN_KINDS, known, known_columns, named};
@@ -151,25 +151,44 @@ pub(super) async fn write(
     rows.write(tx).await?;
     renumber(tx, writes).await?;
     write_handed_out(tx, writes, now_ms).await?;
-    let mut rows = HEARD.rows(writes.heard.len());
-    for (_, purchase) in &writes.heard {
+    let heard: Vec<PurchaseId> = writes.heard.iter().map(|(_, purchase)| *purchase).collect();
+    write_heard(tx, &heard, now_ms).await?;
+    let dirty = views
+        .values()
+        .flat_map(|view| view.commands_dirty.iter().filter_map(|number| view.commands.get(number)));
+    write_commands(tx, &dirty.collect::<Vec<_>>()).await
+}
+
+/// Purchases of whose commands something is known now.
+pub(in crate::store) async fn write_heard(
+    tx: &mut Tx,
+    purchases: &[PurchaseId],
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let mut rows = HEARD.rows(purchases.len());
+    for purchase in purchases {
         rows.push([purchase.as_bytes().into(), now_ms.into()]);
     }
     rows.write(tx).await?;
+    Ok(())
+}
+
+/// Commands that changed.
+pub(in crate::store) async fn write_commands(
+    tx: &mut Tx,
+    commands: &[&KnownCommand],
+) -> Result<(), StoreError> {
     let mut rows = COMMANDS.rows(0);
-    for (machine, view) in views {
-        for known in view.commands_dirty.iter().filter_map(|number| view.commands.get(number)) {
-            let command = &known.command;
-            rows.push([
-                machine.as_bytes().into(),
-                int(command.number)?.into(),
-                (command.state as i64).into(),
-                (&command.refusal).into(),
-                int(command.result_seq)?.into(),
-                command.handed_out_at_ms.into(),
-                command.ended_at_ms.into(),
-            ]);
-        }
+    for KnownCommand { command, .. } in commands {
+        rows.push([
+            command.machine.as_bytes().into(),
+            int(command.number)?.into(),
+            (command.state as i64).into(),
+            (&command.refusal).into(),
+            int(command.result_seq)?.into(),
+            command.handed_out_at_ms.into(),
+            command.ended_at_ms.into(),
+        ]);
     }
     rows.write(tx).await?;
     Ok(())
