@@ -139,6 +139,10 @@ pub(crate) async fn trimmed_events_are_said_to_be_gone(stage: &Stage) {
     );
     assert_eq!(stage.store.trim_events(SYNC_SHARD, START_MS + 6, 3).await.unwrap(), 0);
     assert_eq!(stage.number("SELECT MIN(position) FROM events").await, 6);
-    assert_eq!(stage.number("SELECT trimmed_through FROM event_heads").await, 5);
-    assert_eq!(stage.number("SELECT position FROM event_heads").await, 10, "numbers are not given twice");
+    assert_eq!(stage.number("SELECT trimmed_through FROM event_heads WHERE shard = 0").await, 5);
+    assert_eq!(
+        stage.number("SELECT position FROM event_heads WHERE shard = 0").await,
+        10,
+        "numbers are not given twice"
+    );
 }
