@@ -17,8 +17,9 @@ use tonic_health::pb::{
 };
 use tonic_types::StatusExt as _;
 use vendfleet_proto::v1::{
-    self, catalog_service_client::CatalogServiceClient, fleet_service_client::FleetServiceClient,
-    machine_sync_service_client::MachineSyncServiceClient, order_service_client::OrderServiceClient,
+    self, catalog_service_client::CatalogServiceClient, event_service_client::EventServiceClient,
+    fleet_service_client::FleetServiceClient, machine_sync_service_client::MachineSyncServiceClient,
+    orchestrator_service_client::OrchestratorServiceClient, stream_events_response::Message,
 };
 
 async fn whole(dir: &std::path::Path) -> Running {
@@ -90,20 +91,20 @@ async fn what_is_done_serves_and_what_is_not_says_so() {
         ("vendfleet.v1.MachineSyncService", ServingStatus::Serving),
         ("vendfleet.v1.CatalogService", ServingStatus::Serving),
         ("vendfleet.v1.FleetService", ServingStatus::Serving),
-        ("vendfleet.v1.OrderService", ServingStatus::NotServing),
+        ("vendfleet.v1.OrderService", ServingStatus::Serving),
         ("vendfleet.v1.OrchestratorService", ServingStatus::NotServing),
-        ("vendfleet.v1.EventService", ServingStatus::NotServing),
+        ("vendfleet.v1.EventService", ServingStatus::Serving),
     ] {
         let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
         assert_eq!(answer.into_inner().status(), expected, "{service}");
     }
-    let call = as_role(&running, Role::Customer, v1::ListOrdersRequest::default());
-    let status = OrderServiceClient::new(channel).list_orders(call).await.unwrap_err();
+    let call = as_role(&running, Role::Operator, v1::GetMachineSessionRequest::default());
+    let status = OrchestratorServiceClient::new(channel).get_machine_session(call).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unimplemented);
     let details = status.get_error_details();
     let info = details.error_info().unwrap();
     assert_eq!(info.reason, Reason::Unimplemented.name());
-    assert_eq!(info.metadata["method"], "vendfleet.v1.OrderService/ListOrders");
+    assert_eq!(info.metadata["method"], "vendfleet.v1.OrchestratorService/GetMachineSession");
 }
 
 #[tokio::test]
@@ -116,7 +117,8 @@ async fn a_server_says_what_it_serves_and_which_replica_it_is() {
         let mut fleet = FleetServiceClient::new(channel(&running).await);
         let get = as_role(&running, Role::Viewer, v1::GetServerInfoRequest {});
         let info = fleet.get_server_info(get).await.unwrap().into_inner();
-        let expected = ["CatalogService", "FleetService", "MachineSyncService"];
+        let expected =
+            ["CatalogService", "EventService", "FleetService", "MachineSyncService", "OrderService"];
         assert_eq!(info.services, expected.map(|service| format!("vendfleet.v1.{service}")));
         replicas.push(info.replica);
         drop(fleet);
@@ -156,4 +158,65 @@ async fn a_claim_token_becomes_a_machine_whose_certificate_our_ca_signed() {
     assert_eq!(identity.machine_id.to_string(), first.machine_id);
     assert_eq!(identity.credential_id.to_string(), first.credential_id);
     assert_eq!(first.ca_pem, std::fs::read_to_string(running.ca_file.as_ref().unwrap()).unwrap());
+}
+
+#[tokio::test]
+async fn a_stream_of_events_begins_now_tells_what_follows_and_ends_at_its_age_or_when_the_server_drains() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = whole_with(&dir.path().join("data"), |config| {
+        (config.limits.stream_age_ms, config.events.heartbeat_ms) = (600, 100);
+        config.worker.enabled = false;
+    })
+    .await;
+    let channel = channel(&running).await;
+    let mut events = EventServiceClient::new(channel.clone());
+    let open = |cursor: &str| {
+        let request =
+            v1::StreamEventsRequest { cursor: cursor.to_owned(), ..v1::StreamEventsRequest::default() };
+        as_role(&running, Role::Service, request)
+    };
+    let mut stream = events.stream_events(open("")).await.unwrap().into_inner();
+    let first = stream.message().await.unwrap().unwrap();
+    assert!(matches!(first.message, Some(Message::Heartbeat(_))));
+    let new = v1::CreateProductRequest {
+        request_id: "0192f0c1-2345-7abc-8def-0123456789ac".to_owned(),
+        sku: "NEW".to_owned(),
+        name: "New".to_owned(),
+        price: Some(v1::Money { currency_code: "EUR".to_owned(), minor_units: 1 }),
+        initial_stock: 3,
+        ..v1::CreateProductRequest::default()
+    };
+    let made =
+        CatalogServiceClient::new(channel).create_product(as_role(&running, Role::Operator, new)).await;
+    let product = made.unwrap().into_inner().product.unwrap();
+    let (mut told, mut heartbeats) = (Vec::new(), 0);
+    while let Some(message) = stream.message().await.unwrap() {
+        match message.message.unwrap() {
+            Message::Event(event) => told.push(event),
+            Message::Heartbeat(_) => heartbeats += 1,
+        }
+    }
+    assert_eq!(told.len(), 1, "and the stream ended with OK");
+    assert!(heartbeats > 0);
+    assert_eq!(told[0].subject, product.product_id);
+    assert_eq!(told[0].r#type, "dev.vendfleet.inventory.stock_changed");
+    assert!(told[0].source.starts_with("/vendfleet/") && !told[0].traceparent.is_empty(), "{told:?}");
+    // What was missed comes with the cursor; and a drain ends the stream.
+    let mut again = events.stream_events(open(&first.cursor)).await.unwrap().into_inner();
+    let Some(Message::Event(event)) = again.message().await.unwrap().unwrap().message else { panic!() };
+    assert_eq!(event, told[0]);
+    let stopping = tokio::spawn(running.stop());
+    let end = loop {
+        match again.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break None,
+            Err(status) => break Some(status),
+        }
+    };
+    if let Some(status) = end {
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, Reason::Unavailable.name());
+    }
+    drop((again, events));
+    assert!(stopping.await.unwrap());
 }
