@@ -89,6 +89,11 @@ impl Fleet {
         Operator::new(&self.server.channel_as(&self.token))
     }
 
+    /// The operator's token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The PostgreSQL database, where there is one.
     pub fn database_url(&self) -> Option<&str> {
         self.database.as_ref().map(TestDatabase::url)

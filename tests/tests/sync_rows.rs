@@ -4,6 +4,8 @@
 
 #[path = "e2e/boards.rs"]
 mod boards;
+#[path = "e2e/commands.rs"]
+mod commands;
 #[path = "e2e/configs.rs"]
 mod configs;
 #[path = "e2e/dead_letters.rs"]
@@ -37,6 +39,11 @@ macro_rules! rows {
                     super::$module::$row(vendfleet_tests::fleet::Engine::Postgres).await;
                 }
             )*)*
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_command_sent_at_another_replica_reaches_its_device() {
+                super::commands::a_command_sent_at_another_replica_reaches_its_device().await;
+            }
         }
     };
 }
@@ -47,6 +54,16 @@ rows! {
         a_swapped_board_is_the_same_machine_and_the_old_one_only_uploads,
         a_revoked_machine_drains_into_quarantine_and_is_then_refused,
         a_hard_revocation_names_what_is_known_unsent;
+    commands:
+        a_command_reaches_its_device_by_a_hint_and_its_result_comes_back,
+        a_lost_reply_hands_the_command_out_again_and_it_is_carried_out_once,
+        a_command_that_is_never_fetched_expires_and_never_travels,
+        a_repeated_request_sends_one_command,
+        a_device_with_another_journal_is_not_told_what_the_old_one_was_to_do,
+        a_restart_between_two_syncs_changes_nothing_for_a_command_of_any_boot,
+        clones_get_no_commands_and_nobody_can_send_them_any,
+        what_can_not_be_commanded_is_refused_by_name,
+        a_device_is_connected_while_its_stream_is_open;
     configs:
         a_price_change_waits_for_the_sale_in_hand_and_shows_in_the_next,
         a_config_the_machine_cannot_take_is_refused_by_name_and_the_old_one_stays;

@@ -148,42 +148,6 @@ pub async fn count_open(session: &mut Session, machine: MachineId) -> Result<i64
     session.one(sql, &[(&machine.0).into()]).await?.columns().int()
 }
 
-/// Their time is over, and they were in no answer: they never will be.
-pub async fn expire(tx: &mut Tx, commands: &[(MachineId, u64)], at_ms: i64) -> Result<(), StoreError> {
-    turn(tx, commands, (State::Pending, State::Expired), at_ms).await
-}
-
-/// Their time is over, and they were in an answer.
-pub async fn doubt(tx: &mut Tx, commands: &[(MachineId, u64)]) -> Result<(), StoreError> {
-    turn(tx, commands, (State::HandedOut, State::InDoubt), 0).await
-}
-
-async fn turn(
-    tx: &mut Tx,
-    commands: &[(MachineId, u64)],
-    (from, to): (State, State),
-    ended_at_ms: i64,
-) -> Result<(), StoreError> {
-    static TURN: Bulk = Bulk::new(
-        "WITH input (machine_id, number, was, state, ended_at_ms) AS (",
-        &[Bytes, Int, Int, Int, Int],
-        ") UPDATE commands SET state = i.state, ended_at_ms = i.ended_at_ms FROM input AS i \
-         WHERE commands.machine_id = i.machine_id AND commands.number = i.number AND commands.state = i.was",
-    );
-    let mut rows = TURN.rows(commands.len());
-    for (machine, number) in commands {
-        rows.push([
-            machine.as_bytes().into(),
-            int(*number)?.into(),
-            (from as i64).into(),
-            (to as i64).into(),
-            ended_at_ms.into(),
-        ]);
-    }
-    rows.write(tx).await?;
-    Ok(())
-}
-
 /// A record that counts late says what became of a command: noted as a Sync would, and its purchase is looked at. The machine's
 /// hot row is locked.
 pub async fn hear(

@@ -167,6 +167,49 @@ impl Operator {
         self.fleet.create_claim_token(request).await.unwrap().into_inner().claim_token
     }
 
+    /// A machine that is a job on the server; gives its id.
+    pub async fn virtual_machine(&mut self, name: &str) -> String {
+        let request = v1::CreateMachineRequest {
+            request_id: request_id(),
+            kind: v1::MachineKind::Virtual.into(),
+            name: name.to_owned(),
+            ..Default::default()
+        };
+        self.fleet.create_machine(request).await.unwrap().into_inner().machine.unwrap().machine_id
+    }
+
+    /// What orders a machine something, with a name of its own; `ttl_ms` 0: as long as the server says.
+    pub fn command_request(
+        machine_id: &str,
+        what: v1::send_command_request::Command,
+        ttl_ms: i64,
+    ) -> v1::SendCommandRequest {
+        let (request_id, machine_id) = (request_id(), machine_id.to_owned());
+        v1::SendCommandRequest { request_id, machine_id, command: Some(what), ttl_ms }
+    }
+
+    /// Orders a machine something.
+    pub async fn send_command(
+        &mut self,
+        machine_id: &str,
+        what: v1::send_command_request::Command,
+        ttl_ms: i64,
+    ) -> Result<v1::Command, Status> {
+        let request = Self::command_request(machine_id, what, ttl_ms);
+        Ok(self.fleet.send_command(request).await?.into_inner().command.unwrap())
+    }
+
+    /// A machine's commands, newest first.
+    pub async fn commands(&mut self, machine_id: &str) -> Vec<v1::Command> {
+        let request = v1::ListCommandsRequest { machine_id: machine_id.to_owned(), ..Default::default() };
+        pages!(self.fleet, list_commands, request, commands)
+    }
+
+    /// A command as it is now.
+    pub async fn command(&mut self, sent: &v1::Command) -> Option<v1::Command> {
+        self.commands(&sent.machine_id).await.into_iter().find(|command| command.number == sent.number)
+    }
+
     /// A machine.
     pub async fn machine(&mut self, machine_id: &str) -> v1::Machine {
         let request = v1::GetMachineRequest { machine_id: machine_id.to_owned() };

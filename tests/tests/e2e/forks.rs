@@ -106,7 +106,7 @@ pub(crate) async fn a_lost_tail_opens_a_new_epoch_and_changes_nothing_else(engin
 }
 
 /// Two devices with one journal, both of which have sold and been heard.
-async fn cloned(fleet: &Fleet) -> (Device, Device) {
+pub(crate) async fn cloned(fleet: &Fleet) -> (Device, Device) {
     let mut original = fleet.device("corner").await;
     original.sell(1).await;
     original.settle().await;
