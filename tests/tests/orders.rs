@@ -109,6 +109,7 @@ macro_rules! together {
 
 together! {
     two_and_three_replicas_sell_the_last_unit_once,
+    a_mixed_crowd_at_three_replicas_with_lanes_leaves_books_that_add_up,
     one_key_at_three_replicas_is_one_order,
     three_replicas_have_every_order_paid_once,
     what_a_killed_replica_had_in_hand_another_finishes,

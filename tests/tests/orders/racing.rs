@@ -137,7 +137,11 @@ pub(crate) async fn five_cancels_at_once_give_stock_back_once(engine: Engine) {
 }
 
 pub(crate) async fn a_mixed_crowd_leaves_books_that_add_up(engine: Engine) {
-    let shop = Shop::unpaid(engine).await;
+    mixed_crowd(&Shop::unpaid(engine).await).await;
+}
+
+/// Orders of overlapping products in every order, cancels, and adjustments, evenly over the replicas.
+pub(crate) async fn mixed_crowd(shop: &Shop) {
     let products = [
         shop.product("A", 40).await,
         shop.product("B", 7).await,
@@ -146,7 +150,8 @@ pub(crate) async fn a_mixed_crowd_leaves_books_that_add_up(engine: Engine) {
     ];
     let mut asking = JoinSet::new();
     for n in 0..120_u32 {
-        let (caller, products) = (shop.caller(&format!("customer-{}", n % 7)), products.clone());
+        let replica = usize::try_from(n).unwrap() % shop.replicas.len();
+        let (caller, products) = (shop.caller_at(replica, &format!("customer-{}", n % 7)), products.clone());
         asking.spawn(async move {
             let at = |step: u32| products[usize::try_from((n + step) % 4).unwrap()].as_str();
             let key = format!("basket-{n}");
@@ -162,7 +167,7 @@ pub(crate) async fn a_mixed_crowd_leaves_books_that_add_up(engine: Engine) {
         shop.adjust(&products[n % 4], 3).await;
     }
     asking.join_all().await;
-    assert!(check(&shop).await.orders > 0);
+    assert!(check(shop).await.orders > 0);
 }
 
 pub(crate) async fn callers_that_go_away_leave_one_order_or_none_per_key(engine: Engine) {

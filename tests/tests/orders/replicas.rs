@@ -12,6 +12,7 @@ use vendfleet_tests::{
     gateway::{Manner, Op, Step},
     orders::{Shop, checker::check, till::Till},
     private_postgres::PrivatePostgres,
+    server::ServerOptions,
     wait::{PATIENCE, until_true},
 };
 
@@ -31,6 +32,11 @@ pub(crate) async fn two_and_three_replicas_sell_the_last_unit_once() {
     }
 }
 
+pub(crate) async fn a_mixed_crowd_at_three_replicas_with_lanes_leaves_books_that_add_up() {
+    let settings = |o: ServerOptions| o.set("worker.enabled", false).set("orders.lanes", 4);
+    racing::mixed_crowd(&Shop::start(Engine::Postgres, 3, settings).await).await;
+}
+
 pub(crate) async fn one_key_at_three_replicas_is_one_order() {
     let shop = Shop::start(Engine::Postgres, 3, |o| o.set("worker.enabled", false)).await;
     let product = shop.product("COLA", 100).await;
@@ -39,7 +45,7 @@ pub(crate) async fn one_key_at_three_replicas_is_one_order() {
 }
 
 pub(crate) async fn three_replicas_have_every_order_paid_once() {
-    let till = Till::open(Engine::Postgres, 3, |o| o).await;
+    let till = Till::open(Engine::Postgres, 3, |o| o.set("orders.lanes", 4)).await;
     let product = till.shop.product("COLA", 1_000).await;
     till.gateway.behave(|call| match (call.nth, call.key.as_bytes().last()) {
         (_, Some(b'0'..=b'2')) => Step::decline(),
