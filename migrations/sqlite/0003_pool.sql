@@ -23,7 +23,7 @@ CREATE TABLE pool (
     group_name TEXT NOT NULL DEFAULT '',
     delay_ms BIGINT NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
-CREATE INDEX pool_idle ON pool (usage_count, last_picked_ms, machine_id) WHERE free_at_ms = 0;
+CREATE INDEX pool_idle ON pool (usage_count, last_picked_ms, machine_id) WHERE free_at_ms = 0 AND (kind = 1 OR fit);
 CREATE INDEX pool_freed ON pool (free_at_ms) WHERE free_at_ms > 0 AND free_at_ms < 9223372036854775807;
 
 INSERT INTO pool (machine_id, kind, state, free_at_ms, group_name, delay_ms)
@@ -92,6 +92,20 @@ CREATE TABLE purchases (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX purchases_request ON purchases (caller, request_id);
 CREATE INDEX purchases_due ON purchases (due_at_ms, purchase_id) WHERE due_at_ms > 0;
+
+-- Money of purchases that could not be settled. state: 1 open, 2 redriving, 3 done.
+CREATE TABLE purchase_dead_letters (
+    dead_letter_id BLOB NOT NULL PRIMARY KEY,
+    purchase_id BLOB NOT NULL,
+    state BIGINT NOT NULL DEFAULT 1,
+    reason TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    redrives BIGINT NOT NULL DEFAULT 0,
+    created_at_ms BIGINT NOT NULL,
+    updated_at_ms BIGINT NOT NULL DEFAULT 0,
+    trace_id TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX purchase_dead_letters_purchase ON purchase_dead_letters (purchase_id);
 
 -- Numbered commands. A number is given once per machine and never again.
 CREATE TABLE commands (

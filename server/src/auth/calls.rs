@@ -28,6 +28,8 @@ pub struct Call {
     pub streams: bool,
     /// Whether it is answered however busy the server is: what tells whether the server is busy.
     pub always: bool,
+    /// How much longer than other unary calls it may take, when its caller asked to wait, ms.
+    pub waits_ms: u64,
 }
 
 const PUBLIC: Audience = Audience::Public;
@@ -39,11 +41,11 @@ const SERVICE: Audience = Audience::Roles(&[Role::Service, Role::Operator]);
 const ORDERING: Audience = Audience::Roles(&[Role::Customer, Role::Service]);
 
 const fn unary(path: &'static str, audience: Audience) -> Call {
-    Call { path, audience, streams: false, always: false }
+    Call { path, audience, streams: false, always: false, waits_ms: 0 }
 }
 
 const fn stream(path: &'static str, audience: Audience) -> Call {
-    Call { path, audience, streams: true, always: false }
+    Call { path, audience, streams: true, always: false, waits_ms: 0 }
 }
 
 /// Every call this server knows.
@@ -59,7 +61,8 @@ pub const CALLS: &[Call] = &[
     unary("/vendfleet.v1.OrderService/CancelOrder", ORDERING),
     stream("/vendfleet.v1.OrderService/WatchOrders", ORDERING),
     // OrchestratorService
-    unary("/vendfleet.v1.OrchestratorService/StartWork", SERVICE),
+    // StartWorkRequest.wait_ms.
+    Call { waits_ms: 60_000, ..unary("/vendfleet.v1.OrchestratorService/StartWork", SERVICE) },
     unary("/vendfleet.v1.OrchestratorService/ChooseProduct", SERVICE),
     unary("/vendfleet.v1.OrchestratorService/GetMachineSession", SERVICE),
     unary("/vendfleet.v1.OrchestratorService/ResetMachine", OPERATOR),

@@ -34,6 +34,7 @@ pub struct Config {
     pub sync: SyncConfig,
     pub commit: CommitConfig,
     pub orders: OrdersConfig,
+    pub orchestrator: OrchestratorConfig,
     pub worker: WorkerConfig,
     pub payments: PaymentsConfig,
     pub events: EventsConfig,
@@ -159,6 +160,21 @@ section! {
         lanes: usize = 1,
         max_batch_commands: usize = 256,
         queue_commands: usize = 8_192,
+    }
+}
+
+section! {
+    /// `[orchestrator]`: sessions on machines, and their purchases.
+    OrchestratorConfig {
+        lease_ms: u64 = 60_000,
+        reservation_ms: u64 = 30_000,
+        rest_after: u32 = 3,
+        rest_ms: u64 = 60_000,
+        lanes: usize = 1,
+        max_batch_commands: usize = 512,
+        queue_commands: usize = 8_192,
+        waiting_callers: usize = 4_096,
+        wait_poll_ms: u64 = 200,
     }
 }
 

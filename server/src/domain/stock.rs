@@ -2,6 +2,7 @@
 //! crossed. Loaded and locked by the store, written back in one statement.
 
 use super::catalog::{Adjustment, MAX_STOCK, Product};
+use super::ids::PurchaseId;
 use std::collections::BTreeMap;
 use vend_core::id::ProductId;
 
@@ -36,6 +37,10 @@ pub enum StockCause {
     ProductCreated,
     /// It was adjusted.
     Adjusted(Adjustment),
+    /// A purchase on a virtual machine took it.
+    Purchased(PurchaseId),
+    /// A purchase on a virtual machine gave it back.
+    GivenBack(PurchaseId),
 }
 
 /// What a move did to the low-stock alert.

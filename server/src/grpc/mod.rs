@@ -9,6 +9,7 @@ mod fields;
 pub mod fleet;
 pub mod layers;
 pub mod machine_sync;
+pub mod orchestrator;
 pub mod orders;
 mod page;
 mod request;

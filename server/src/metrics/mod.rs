@@ -61,6 +61,10 @@ pub struct Metrics {
     pub commit: CommitMetrics,
     /// The group commit of orders.
     pub order_commit: CommitMetrics,
+    /// The group commit of StartWork.
+    pub start_commit: CommitMetrics,
+    /// The group commit of everything else about purchases.
+    pub pool_commit: CommitMetrics,
     /// Payments and the workers that have orders paid.
     pub payments: PaymentMetrics,
     /// Events relayed to NATS, by whether JetStream had them already.
@@ -86,6 +90,8 @@ impl Metrics {
             sync_records: Family::default(),
             commit: CommitMetrics::new(),
             order_commit: CommitMetrics::new(),
+            start_commit: CommitMetrics::new(),
+            pool_commit: CommitMetrics::new(),
             payments: PaymentMetrics::new(),
             nats_events: Family::default(),
             nats_lag_events: Gauge::default(),
@@ -103,6 +109,8 @@ impl Metrics {
         r.register("sync_records", "Records received by Sync, by what became of them", m.sync_records);
         m.commit.register(r, "commit", "Syncs");
         m.order_commit.register(r, "order_commit", "commands about orders");
+        m.start_commit.register(r, "start_commit", "calls of StartWork");
+        m.pool_commit.register(r, "pool_commit", "commands about purchases");
         m.payments.register(r);
         r.register(
             "nats_events",

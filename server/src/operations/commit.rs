@@ -22,6 +22,9 @@ const OVERLOADED_RETRY: Duration = Duration::from_secs(2);
 /// What a batch's members are answered with.
 pub(crate) type Answers<W> = Vec<Result<<W as HotWrite>::Answer, ApiError>>;
 
+/// Where an answer comes.
+pub(crate) type Coming<W> = oneshot::Receiver<Result<<W as HotWrite>::Answer, ApiError>>;
+
 /// A write that many callers share.
 pub(crate) trait HotWrite: Send + Sync + 'static {
     /// One caller's wish.
@@ -123,6 +126,15 @@ impl<W: HotWrite> GroupCommit<W> {
     /// # Errors
     /// OVERLOADED, UNAVAILABLE, LOCK_CONFLICT, INTERNAL, or what the call's own answer says.
     pub(crate) async fn submit(&self, number: u64, call: W::Call) -> Result<W::Answer, ApiError> {
+        let answer = self.enqueue(number, call)?;
+        answer.await.unwrap_or_else(|_| Err(ApiError::unavailable("the committer's lane ended")))
+    }
+
+    /// Queues a call like [`GroupCommit::submit`], behind all that were queued before, and gives where its answer comes.
+    ///
+    /// # Errors
+    /// OVERLOADED.
+    pub(crate) fn enqueue(&self, number: u64, call: W::Call) -> Result<Coming<W>, ApiError> {
         let lane = usize::try_from(number % self.lanes.len() as u64).unwrap_or(0);
         let (reply, answer) = oneshot::channel();
         let job = Job { call, queued_at: self.context.elapsed(), reply };
@@ -131,7 +143,7 @@ impl<W: HotWrite> GroupCommit<W> {
             self.metrics.queue_requests.dec();
             return Err(overloaded::<W>());
         }
-        answer.await.unwrap_or_else(|_| Err(ApiError::unavailable("the committer's lane ended")))
+        Ok(answer)
     }
 }
 

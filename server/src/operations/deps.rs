@@ -6,6 +6,7 @@ use crate::domain::ids::Ids;
 use crate::error::ApiError;
 use crate::operations::events::EventLog;
 use crate::operations::orders::Orders;
+use crate::operations::pool::Pool;
 use crate::operations::watch::Hints;
 use crate::store::events::Origin;
 use crate::store::{End, Store, StoreError, Tx};
@@ -30,6 +31,8 @@ pub struct Deps {
     pub hints: Hints,
     /// Where every change of an order goes through.
     pub orders: Orders,
+    /// Where every change of a session or purchase goes through.
+    pub pool: Pool,
     /// What happened, as streams read it.
     pub events: EventLog,
     /// What an operator can set of it.

@@ -15,6 +15,7 @@ use vendfleet_proto::v1::{
     event_service_server::{self, EventServiceServer},
     fleet_service_server::{self, FleetServiceServer},
     machine_sync_service_server::{self, MachineSyncServiceServer},
+    orchestrator_service_server::{self, OrchestratorServiceServer},
     order_service_server::{self, OrderServiceServer},
 };
 
@@ -27,6 +28,7 @@ use crate::{
     domain::{
         fleet::{Credential, CredentialState as StoredState},
         ids::{CredentialId, MachineId},
+        pool::Settings as Rules,
         sync,
     },
     error::ApiError,
@@ -35,6 +37,7 @@ use crate::{
         events::EventsGrpc,
         fleet::FleetGrpc,
         machine_sync::{MachineSyncGrpc, MachineSyncSettings},
+        orchestrator::OrchestratorGrpc,
         orders::OrdersGrpc,
     },
     health::DatabaseProbe,
@@ -43,6 +46,7 @@ use crate::{
         Deps, Settings, SignCertificate, SignedCertificate,
         events::{EventLog, EventSettings},
         orders::{OrderSettings, Orders},
+        pool::{Pool, PoolSettings},
         retention::{Retention, keep_sweeping},
         sync::{Committer, CommitterSettings, SyncOperation},
         watch::Hints,
@@ -63,11 +67,12 @@ pub const POSTGRES_LANES: usize = 4;
 pub const MAX_BATCH_RECORDS: usize = 16_384;
 
 /// The services that do their work here.
-const SERVING: [&str; 5] = [
+const SERVING: [&str; 6] = [
     catalog_service_server::SERVICE_NAME,
     event_service_server::SERVICE_NAME,
     fleet_service_server::SERVICE_NAME,
     machine_sync_service_server::SERVICE_NAME,
+    orchestrator_service_server::SERVICE_NAME,
     order_service_server::SERVICE_NAME,
 ];
 /// How long after a dispense command was handed out a worker looks whether its result came, ms.
@@ -100,6 +105,7 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
     ));
     let events = EventLog::new(store.clone(), EventSettings::from(&tools.config.events));
     tools.workers.spawn(events.clone().follow(tools.drain.clone()));
+    let pool = pool(&tools, &store, &hints);
     let deps = Deps {
         store: store.clone(),
         context: tools.context.clone(),
@@ -107,6 +113,7 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
         signer: tools.authority.clone(),
         hints,
         orders: orders(&tools, &store),
+        pool,
         events: events.clone(),
         settings: Settings {
             replica: replica(&tools),
@@ -138,6 +145,8 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
     routes.add_service(events.max_decoding_message_size(limits.message_bytes));
     let orders = OrderServiceServer::new(OrdersGrpc::new(deps.clone()));
     routes.add_service(orders.max_decoding_message_size(limits.message_bytes));
+    let orchestrator = OrchestratorServiceServer::new(OrchestratorGrpc::new(deps.clone()));
+    routes.add_service(orchestrator.max_decoding_message_size(limits.message_bytes));
     let fleet = FleetServiceServer::new(FleetGrpc::new(deps));
     routes.add_service(fleet.max_decoding_message_size(limits.message_bytes));
     let mut health: Vec<_> = relay::start(&tools, &store).await?.into_iter().collect();
@@ -170,6 +179,30 @@ fn orders(tools: &Toolbox, store: &Store) -> Orders {
         max_queued_ms: tools.config.limits.deadline_ms,
     };
     Orders::start(store, &tools.context, &tools.metrics, &settings)
+}
+
+fn pool(tools: &Toolbox, store: &Store, hints: &Hints) -> Pool {
+    let orchestrator = &tools.config.orchestrator;
+    let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    let settings = PoolSettings {
+        lanes: match store.engine() {
+            // One writer: a second lane would only wait for it.
+            Engine::Sqlite => 1,
+            Engine::Postgres => orchestrator.lanes,
+        },
+        max_batch_commands: orchestrator.max_batch_commands,
+        max_queued_commands: orchestrator.queue_commands,
+        max_queued_ms: tools.config.limits.deadline_ms,
+        max_waiting_callers: orchestrator.waiting_callers,
+        wait_poll: Duration::from_millis(orchestrator.wait_poll_ms),
+        rules: Rules {
+            lease_ms: ms(orchestrator.lease_ms),
+            reservation_ms: ms(orchestrator.reservation_ms),
+            rest_after: orchestrator.rest_after.into(),
+            rest_ms: ms(orchestrator.rest_ms),
+        },
+    };
+    Pool::start(store, &tools.context, &tools.metrics, hints, &settings)
 }
 
 fn replica(tools: &Toolbox) -> String {

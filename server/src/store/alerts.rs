@@ -2,7 +2,7 @@
 
 use super::{Arg, Row, Session, StoreError, Tx};
 use crate::domain::fleet::{Alert, AlertFilter, AlertState};
-use crate::domain::ids::{AlertId, MachineId, OrderId};
+use crate::domain::ids::{AlertId, MachineId, OrderId, PurchaseId};
 use crate::domain::page::PageRequest;
 use sqlx::AssertSqlSafe;
 use std::fmt::Write as _;
@@ -26,6 +26,8 @@ pub struct Raise<'a> {
     pub product: Option<ProductId>,
     /// The order concerned.
     pub order: Option<OrderId>,
+    /// The purchase concerned.
+    pub purchase: Option<PurchaseId>,
     /// When, ms since the Unix epoch.
     pub at_ms: i64,
     /// Trace that raised it.
@@ -50,7 +52,7 @@ pub(super) use columns;
 pub async fn raise(tx: &mut Tx, new: &Raise<'_>) -> Result<Option<Alert>, StoreError> {
     let sql = concat!(
         "INSERT INTO alerts (machine_id, alert_id, kind, alert_key, detail, product_id, created_at_ms, last_at_ms, \
-         trace_id, order_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9) \
+         trace_id, order_id, purchase_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10) \
          ON CONFLICT (machine_id, kind, alert_key) WHERE resolved_at_ms = 0 \
          DO UPDATE SET occurrences = alerts.occurrences + 1, last_at_ms = excluded.last_at_ms, \
          detail = excluded.detail RETURNING ",
@@ -66,6 +68,7 @@ pub async fn raise(tx: &mut Tx, new: &Raise<'_>) -> Result<Option<Alert>, StoreE
         new.at_ms.into(),
         new.trace_id.into(),
         new.order.as_ref().map(OrderId::as_bytes).into(),
+        new.purchase.as_ref().map(PurchaseId::as_bytes).into(),
     ];
     let raised = alert(&tx.one(sql, &args).await?)?;
     Ok((raised.id == new.id).then_some(raised))

@@ -49,6 +49,8 @@ pub enum UniqueKey {
     ClaimToken,
     /// `orders.idempotency_key` of a customer: another call with it was faster.
     OrderKey,
+    /// `sessions` and `purchases`: another call with the same request id was faster.
+    PoolRequest,
     /// Any other.
     Other,
 }
@@ -61,6 +63,7 @@ impl fmt::Display for UniqueKey {
             Self::RequestId => "request id",
             Self::ClaimToken => "claim token",
             Self::OrderKey => "order key",
+            Self::PoolRequest => "request id of a session or purchase",
             Self::Other => "another",
         })
     }
@@ -83,7 +86,8 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::unavailable(error),
-            StoreError::Conflict(_) | StoreError::Taken(UniqueKey::RequestId | UniqueKey::OrderKey) => {
+            StoreError::Conflict(_)
+            | StoreError::Taken(UniqueKey::RequestId | UniqueKey::OrderKey | UniqueKey::PoolRequest) => {
                 Self::new(Reason::LockConflict, "lost a race for the same rows; try again").caused_by(error)
             }
             StoreError::UniqueCounted
@@ -157,12 +161,14 @@ fn from_database(error: &dyn sqlx::error::DatabaseError) -> Option<StoreError> {
 
 /// PostgreSQL names the index, SQLite the columns.
 fn taken(said: &str) -> StoreError {
-    const KEYS: [(&str, &str, UniqueKey); 5] = [
+    const KEYS: [(&str, &str, UniqueKey); 7] = [
         ("products_sku", "products.sku", UniqueKey::Sku),
         ("machines_serial", "machines.serial", UniqueKey::Serial),
         ("request_ids_pkey", "request_ids.caller", UniqueKey::RequestId),
         ("claim_tokens_hash", "claim_tokens.token_hash", UniqueKey::ClaimToken),
         ("orders_key", "orders.customer_id", UniqueKey::OrderKey),
+        ("sessions_request", "sessions.caller", UniqueKey::PoolRequest),
+        ("purchases_request", "purchases.caller", UniqueKey::PoolRequest),
     ];
     if said.contains("records_counted") || said.contains("records.transaction_id") {
         return StoreError::UniqueCounted;

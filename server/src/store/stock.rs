@@ -2,7 +2,7 @@
 
 use super::bulk::{Bulk, Kind};
 use super::keyed::Keyed;
-use super::{Row, StoreError, Tx};
+use super::{Row, Session, StoreError, Tx};
 use crate::domain::catalog::Product;
 use crate::domain::stock::Shelf;
 use Kind::{Bytes, Int, Text};
@@ -18,6 +18,12 @@ static PRODUCTS: Keyed = Keyed::new(
 )
 .then_on_postgres("ORDER BY product_id FOR NO KEY UPDATE");
 
+static SEEN: Keyed = Keyed::new(
+    "SELECT product_id, sku, name, currency, price_minor, stock, low_stock_threshold, version, created_at_ms, \
+     updated_at_ms, archived_at_ms FROM products WHERE product_id",
+    &[Bytes, Text, Text, Text, Int, Int, Int, Int, Int, Int, Int],
+);
+
 static STOCK: Bulk = Bulk::new(
     "WITH input (product, units) AS (",
     &[Bytes, Int],
@@ -29,6 +35,14 @@ static STOCK: Bulk = Bulk::new(
 pub async fn lock(tx: &mut Tx, products: &BTreeSet<ProductId>) -> Result<Shelf, StoreError> {
     let ids: Vec<&[u8; 16]> = products.iter().map(|id| &id.0).collect();
     let rows = PRODUCTS.fetch(tx, &ids).await?;
+    let products: Vec<Product> = rows.iter().map(product).collect::<Result<_, _>>()?;
+    Ok(Shelf::new(products))
+}
+
+/// These products as they are, without a lock: nothing may be taken from this shelf.
+pub async fn look(session: &mut Session, products: &BTreeSet<ProductId>) -> Result<Shelf, StoreError> {
+    let ids: Vec<&[u8; 16]> = products.iter().map(|id| &id.0).collect();
+    let rows = SEEN.fetch(session, &ids).await?;
     let products: Vec<Product> = rows.iter().map(product).collect::<Result<_, _>>()?;
     Ok(Shelf::new(products))
 }

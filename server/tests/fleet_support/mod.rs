@@ -25,6 +25,7 @@ use server::{
         Deps,
         events::{EventLog, EventSettings},
         orders::{OrderSettings, Orders},
+        pool::{Pool, PoolSettings},
         watch::Hints,
     },
     store::{Store, StoreOptions, Target},
@@ -53,11 +54,11 @@ macro_rules! on_both_engines {
     ($($promise:ident),* $(,)?) => {
         mod sqlite {
             $(#[tokio::test]
-            async fn $promise() { super::$promise(crate::fleet_support::Stage::sqlite().await).await; })*
+            async fn $promise() { super::$promise($crate::fleet_support::Stage::sqlite().await).await; })*
         }
         mod postgres {
             $(#[tokio::test]
-            async fn $promise() { super::$promise(crate::fleet_support::Stage::postgres().await).await; })*
+            async fn $promise() { super::$promise($crate::fleet_support::Stage::postgres().await).await; })*
         }
     };
 }
@@ -97,14 +98,18 @@ impl Stage {
             &OrderSettings::default(),
         );
         let events = EventLog::new(store.clone(), EventSettings::from(&EventsConfig::default()));
+        let hints = Hints::default();
+        let metrics = Metrics::new(&mut Default::default());
+        let pool = Pool::start(&store, &context, &metrics, &hints, &PoolSettings::default());
         let deps = Deps {
             store,
             orders,
+            pool,
             events,
             context: context.clone(),
             key: SecretKey::new([3; 32]),
             signer: Arc::new(Authority::open(&dir, context).unwrap()),
-            hints: Hints::default(),
+            hints,
             settings: server::operations::Settings::default(),
         };
         let (catalog, fleet) = (CatalogGrpc::new(deps.clone()), FleetGrpc::new(deps.clone()));

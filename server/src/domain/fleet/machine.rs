@@ -2,6 +2,7 @@
 
 use super::CredentialState;
 use crate::domain::ids::MachineId;
+use crate::domain::pool::{Pooled, Standing};
 use crate::domain::sync::MachineStanding;
 use crate::domain::text::{Label, Text, Within};
 use std::collections::BTreeSet;
@@ -229,6 +230,8 @@ pub struct MachineFilter {
     pub tags: Vec<String>,
     /// Only the one with this serial.
     pub serial: Option<String>,
+    /// Only those that stand there in the pool, at this moment, ms since the Unix epoch.
+    pub pool: Option<(Standing, i64)>,
 }
 
 /// What is known of the device behind a real machine.
@@ -285,6 +288,8 @@ pub struct MachineDetail {
     pub machine: Machine,
     /// `None` for a virtual machine.
     pub device: Option<DeviceStatus>,
+    /// Its part in remote purchases.
+    pub pool: Pooled,
 }
 
 /// Which machines a list of config states holds: real ones in use, and of those

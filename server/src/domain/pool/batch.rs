@@ -68,7 +68,7 @@ pub struct View {
 }
 
 /// What a batch leaves behind, besides the shelf. All of it is written in one transaction.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Writes {
     /// Machines whose row changed.
     pub pool: BTreeSet<MachineId>,
@@ -90,12 +90,29 @@ pub struct Writes {
     pub doubtful: Vec<(MachineId, u64)>,
     /// Events of central stock.
     pub changes: Vec<PurchaseChange>,
-    /// Low-stock thresholds crossed, with when and by which trace.
-    pub crossings: Vec<(ProductId, Crossing, i64, String)>,
+    /// Low-stock thresholds crossed, in order.
+    pub crossings: Vec<StockCrossing>,
     /// Alerts, in order.
     pub alerts: Vec<PoolAlert>,
     /// Dead letters, in order.
     pub dead_letters: Vec<Doubt>,
+}
+
+/// A low-stock threshold that a purchase crossed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StockCrossing {
+    /// The alert's name if one is raised.
+    pub alert: AlertId,
+    /// The product.
+    pub product: ProductId,
+    /// In which direction.
+    pub crossing: Crossing,
+    /// Central stock right after it.
+    pub left: i64,
+    /// When, ms since the Unix epoch.
+    pub at_ms: i64,
+    /// Trace it follows from.
+    pub trace_id: String,
 }
 
 /// A dispense command to queue.

@@ -1,6 +1,6 @@
 //! How purchases end, and what they give back.
 
-use super::batch::{Doubt, PoolAlert, View, Writes};
+use super::batch::{Doubt, PoolAlert, StockCrossing, View, Writes};
 use super::choose::{AT_ONCE, reserve};
 use super::command::{Settings, Why};
 use super::model::{
@@ -224,7 +224,14 @@ pub(super) fn shift(
 ) {
     let Some((moved, crossing)) = view.shelf.shift(purchase.product, delta) else { return };
     if let Some(crossing) = crossing {
-        writes.crossings.push((purchase.product, crossing, at_ms, purchase.trace_id.clone()));
+        writes.crossings.push(StockCrossing {
+            alert: AlertId(ids.uuid_v7()),
+            product: purchase.product,
+            crossing,
+            left: moved.after,
+            at_ms,
+            trace_id: purchase.trace_id.clone(),
+        });
     }
     writes.changes.push(PurchaseChange {
         event: EventId(ids.uuid_v7()),

@@ -10,11 +10,12 @@ mod end;
 mod model;
 mod report;
 mod reset;
+mod shown;
 mod start;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Bound, Doubt, NewCommand, Offer, PoolAlert, View, Writes};
+pub use batch::{Bound, Doubt, NewCommand, Offer, PoolAlert, StockCrossing, View, Writes};
 pub use command::{
     Answer, Choose, Command, Job, JobDone, Pick, Refusal, Report, Reset, Resolution, Resolve, Said, Settings,
     Start,
@@ -25,6 +26,7 @@ pub use model::{
     SessionState, Standing, Work,
 };
 pub use report::{LATE_VEND, SOLD_LOCALLY, claim, hand_out, hear};
+pub use shown::Shown;
 
 use crate::domain::ids::Ids;
 

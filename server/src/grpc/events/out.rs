@@ -68,6 +68,14 @@ fn stock_out(moved: &StockMove, mover: &StockMover) -> v1::StockChange {
             out.adjustment = Some(crate::grpc::catalog::adjustment_out(done.clone()));
             v1::StockChangeCause::Adjustment
         }
+        StockMover::Catalogue(StockCause::Purchased(purchase)) => {
+            out.purchase_id = purchase.to_string();
+            v1::StockChangeCause::PurchaseCreated
+        }
+        StockMover::Catalogue(StockCause::GivenBack(purchase)) => {
+            out.purchase_id = purchase.to_string();
+            v1::StockChangeCause::PurchaseFailed
+        }
         StockMover::Order(order, change) => {
             out.order_id = order.to_string();
             match change {

@@ -3,6 +3,7 @@
 use super::out::{machine_out, uuid_out};
 use crate::domain::fleet::{MachineChange, MachineFilter, MachineKind, NewMachine, Serial, Tags, check_kind};
 use crate::domain::ids::MachineId;
+use crate::domain::pool::Standing;
 use crate::domain::text::{Label, Text};
 use crate::error::ApiError;
 use crate::grpc::fields::Fields;
@@ -50,25 +51,14 @@ pub(super) async fn list_machines(
     let group = fields.optional_label("group", &message.group);
     let tags = tags(&mut fields, "tags", &message.tags);
     let serial = fields.optional_text::<64>("serial", &message.serial);
-    let pool_state = fields.member("pool_state", message.pool_state, |n| {
-        v1::PoolState::try_from(n).ok().filter(|s| *s != v1::PoolState::Unspecified)
-    });
+    let pool_state = fields.member("pool_state", message.pool_state, |n| Standing::from_number(i64::from(n)));
     let page = list.request::<Uuid>(&mut fields, size, &token, (50, 500))?;
     let parsed = kind.zip(group).zip(tags.zip(serial)).zip(pool_state);
     let (((kind, group), (tags, serial)), pool_state) = fields.finish(parsed)?;
     let filter = MachineFilter {
         include_archived: message.include_archived,
-        // Until machines join the pool of remote purchases, virtual ones are idle and real ones are not in it.
-        kind: match pool_state {
-            None => kind,
-            Some(state) => match pooled(state, kind) {
-                Some(kind) => Some(kind),
-                None => {
-                    let next_page_token = String::new();
-                    return Ok(v1::ListMachinesResponse { machines: Vec::new(), next_page_token });
-                }
-            },
-        },
+        kind,
+        pool: pool_state.map(|standing| (standing, deps.context.now_ms())),
         group: group.map(|g| g.as_str().to_owned()),
         tags: tags.iter().map(str::to_owned).collect(),
         serial: serial.map(Text::into_string),
@@ -78,16 +68,6 @@ pub(super) async fn list_machines(
     let now_ms = deps.context.now_ms();
     let machines = page.items.into_iter().map(|machine| machine_out(machine, now_ms)).collect();
     Ok(v1::ListMachinesResponse { machines, next_page_token })
-}
-
-/// The kind that is in this pool state; `None`: no machine is.
-fn pooled(state: v1::PoolState, asked: Option<MachineKind>) -> Option<MachineKind> {
-    let kind = match state {
-        v1::PoolState::Idle => MachineKind::Virtual,
-        v1::PoolState::Absent => MachineKind::Real,
-        _ => return None,
-    };
-    asked.is_none_or(|asked| asked == kind).then_some(kind)
 }
 
 pub(super) async fn update_machine(

@@ -10,7 +10,7 @@ mod out;
 mod transactions;
 mod upkeep;
 
-pub(crate) use out::{epoch_out, uuid_out};
+pub(crate) use out::{epoch_out, machine_out, uuid_out};
 pub(crate) use transactions::{settlement_out, transaction_out};
 pub(crate) use upkeep::alert_out;
 

@@ -1,7 +1,8 @@
 //! The fleet's values as the contract has them.
 
-use crate::domain::fleet::{DeviceStatus, MachineDetail, MachineKind, Uploads};
+use crate::domain::fleet::{DeviceStatus, MachineDetail, Uploads};
 use crate::domain::ids::MachineId;
+use crate::domain::pool::Shown;
 use uuid::Uuid;
 use vend_core::id::Epoch;
 use vend_core::time::ClockQuality;
@@ -15,10 +16,8 @@ pub(crate) fn epoch_out(epoch: Epoch) -> String {
     hex::encode(epoch.0)
 }
 
-pub(super) fn machine_out(detail: MachineDetail, now_ms: i64) -> v1::Machine {
-    let MachineDetail { machine, device } = detail;
-    let in_pool = machine.kind == MachineKind::Virtual && !machine.is_archived();
-    let state = if in_pool { v1::PoolState::Idle } else { v1::PoolState::Absent };
+pub(crate) fn machine_out(detail: MachineDetail, now_ms: i64) -> v1::Machine {
+    let MachineDetail { machine, device, pool } = detail;
     v1::Machine {
         machine_id: machine.id.to_string(),
         kind: machine.kind as i32,
@@ -29,12 +28,23 @@ pub(super) fn machine_out(detail: MachineDetail, now_ms: i64) -> v1::Machine {
         tags: machine.tags,
         serial: machine.serial,
         virtual_delay_ms: u32::try_from(machine.virtual_delay_ms).unwrap_or(0),
-        pool: Some(v1::PoolStatus { state: state.into(), ..v1::PoolStatus::default() }),
+        pool: Some(pool_out(&pool.shown(now_ms))),
         device: device.map(|device| device_out(machine.id, machine.model, device, now_ms)),
         etag: machine.version.to_string(),
         create_time_ms: machine.created_at_ms,
         update_time_ms: machine.updated_at_ms,
         archive_time_ms: machine.archived_at_ms,
+    }
+}
+
+fn pool_out(shown: &Shown) -> v1::PoolStatus {
+    v1::PoolStatus {
+        state: shown.standing as i32,
+        session_id: shown.session.map(|session| session.to_string()).unwrap_or_default(),
+        usage_count: u64::try_from(shown.usage).unwrap_or(0),
+        last_picked_time_ms: shown.last_picked_ms,
+        failures_in_a_row: u32::try_from(shown.failures).unwrap_or(u32::MAX),
+        resting_until_time_ms: shown.resting_until_ms,
     }
 }
 

@@ -6,10 +6,10 @@ use crate::error::{ApiError, Reason};
 use crate::grpc::fields::Fields;
 
 /// A customer's name.
-pub(super) type Customer = Text<1, 128>;
+pub(crate) type Customer = Text<1, 128>;
 
 /// For whom a call is made.
-pub(super) struct Acting {
+pub(crate) struct Acting {
     /// The customer named, or the token's subject.
     customer: Customer,
     /// Nobody was named, and the caller may see everybody's.
@@ -22,7 +22,7 @@ impl Acting {
     ///
     /// # Errors
     /// PERMISSION_DENIED.
-    pub(super) fn parse(
+    pub(crate) fn parse(
         fields: &mut Fields,
         caller: &Person,
         customer_id: &str,
@@ -42,7 +42,7 @@ impl Acting {
     }
 
     /// The one customer the call is about.
-    pub(super) fn own(self) -> Customer {
+    pub(crate) fn own(self) -> Customer {
         self.customer
     }
 

@@ -10,7 +10,7 @@ use crate::grpc::fields::Fields;
 use crate::grpc::page::ListCall;
 use crate::grpc::request::person;
 use crate::operations::{Deps, orders};
-use acting::Acting;
+pub(crate) use acting::Acting;
 use out::order_out;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;

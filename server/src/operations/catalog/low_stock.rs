@@ -46,6 +46,7 @@ pub(super) async fn note(
                 detail: &detail,
                 product: Some(product.id),
                 order: None,
+                purchase: None,
                 at_ms: now_ms,
                 trace_id: &alert.origin.trace_id,
             };

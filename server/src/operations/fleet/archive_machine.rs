@@ -7,6 +7,7 @@ use crate::error::{ApiError, Reason};
 use crate::operations::Deps;
 use crate::operations::deps::write;
 use crate::store::fleet::{credentials, machines};
+use crate::store::{clock, pool};
 
 /// Archives a machine no device can speak as any more; one that is archived stays as it is.
 ///
@@ -26,6 +27,16 @@ pub async fn archive_machine(deps: &Deps, id: MachineId) -> Result<MachineDetail
                     .with("machine_id", id)
                     .with("credential_id", credential.id)
                     .into());
+            }
+            let now = clock::clock_ms(tx, now_ms).await?;
+            if let Some(pooled) = pool::lock_machine(tx, id).await?.filter(|pooled| pooled.is_held(now)) {
+                let error = ApiError::new(Reason::MachineInUse, "a purchase on the machine is under way");
+                let error = error.with("machine_id", id);
+                return Err(match pooled.session {
+                    Some(session) => error.with("session_id", session),
+                    None => error,
+                }
+                .into());
             }
             let mut machine = before.machine;
             machine.archived_at_ms = now_ms;

@@ -68,6 +68,7 @@ async fn end(
             detail: &detail,
             product: None,
             order: None,
+            purchase: None,
             at_ms: now_ms,
             trace_id: &origin.trace_id,
         };

@@ -40,6 +40,7 @@ impl Happening {
         let about = match cause {
             StockCause::ProductCreated => Uuid::from_bytes(moved.product.0),
             StockCause::Adjusted(adjustment) => adjustment.id,
+            StockCause::Purchased(purchase) | StockCause::GivenBack(purchase) => purchase.0,
         };
         Ok(Self {
             id: stock_event_id(about, at_ms),

@@ -1,6 +1,7 @@
 //! Body of an event about central stock that no order moved. The product is the event's subject.
 
 use crate::domain::catalog::{Adjustment, AdjustmentReason};
+use crate::domain::ids::PurchaseId;
 use crate::domain::stock::{StockCause, StockMove};
 use crate::store::StoreError;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,9 @@ pub struct StockBody {
     /// Without one the product was made with this stock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     adjustment: Option<AdjustmentBody>,
+    /// A purchase took it, or gave it back: the sign of the delta says which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    purchase: Option<Uuid>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -29,8 +33,12 @@ struct AdjustmentBody {
 impl StockBody {
     /// The body of a move, as bytes.
     pub fn write(moved: &StockMove, cause: &StockCause) -> Result<Vec<u8>, StoreError> {
+        let purchase = match cause {
+            StockCause::Purchased(id) | StockCause::GivenBack(id) => Some(id.0),
+            StockCause::ProductCreated | StockCause::Adjusted(_) => None,
+        };
         let adjustment = match cause {
-            StockCause::ProductCreated => None,
+            StockCause::ProductCreated | StockCause::Purchased(_) | StockCause::GivenBack(_) => None,
             StockCause::Adjusted(a) => Some(AdjustmentBody {
                 id: a.id,
                 reason: a.reason as i64,
@@ -38,7 +46,7 @@ impl StockBody {
                 by: a.by.clone(),
             }),
         };
-        let body = Self { delta: moved.delta, after: moved.after, adjustment };
+        let body = Self { delta: moved.delta, after: moved.after, adjustment, purchase };
         serde_json::to_vec(&body).map_err(|error| StoreError::Data(error.to_string()))
     }
 
@@ -47,6 +55,10 @@ impl StockBody {
         let damaged = |what: &str| StoreError::corrupt(format!("a stock event's body: {what}"));
         let body: Self = serde_json::from_slice(bytes).map_err(|error| damaged(&error.to_string()))?;
         let moved = StockMove { product, delta: body.delta, after: body.after };
+        if let Some(id) = body.purchase.map(PurchaseId) {
+            let cause = if body.delta < 0 { StockCause::Purchased(id) } else { StockCause::GivenBack(id) };
+            return Ok((moved, cause));
+        }
         let Some(a) = body.adjustment else { return Ok((moved, StockCause::ProductCreated)) };
         let adjustment = Adjustment {
             id: a.id,

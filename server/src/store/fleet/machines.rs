@@ -6,7 +6,9 @@ use crate::domain::fleet::{
 };
 use crate::domain::ids::MachineId;
 use crate::domain::page::PageRequest;
+use crate::domain::pool::Standing;
 use crate::domain::sync::MachineStanding;
+use crate::store::pool::rows::{pool_columns, pooled};
 use crate::store::sync::codes::Coded as _;
 use crate::store::{Arg, Engine, Row, Session, StoreError, Tx};
 use sqlx::AssertSqlSafe;
@@ -16,7 +18,8 @@ use uuid::Uuid;
 use vend_core::id::{ConfigId, Epoch};
 use vend_core::time::ClockQuality;
 
-const SELECT: &str = "SELECT m.machine_id, m.kind, m.name, m.location, m.group_name, m.serial, m.model, \
+const SELECT: &str = concat!(
+    "SELECT m.machine_id, m.kind, m.name, m.location, m.group_name, m.serial, m.model, \
      m.virtual_delay_ms, m.version, m.created_at_ms, m.updated_at_ms, m.archived_at_ms, \
      s.last_contact_ms, s.firmware, s.standing, s.current_epoch, s.spoke_epoch, s.spoke_last_seq, \
      e.accepted_through, e.durable_through, \
@@ -24,13 +27,15 @@ const SELECT: &str = "SELECT m.machine_id, m.kind, m.name, m.location, m.group_n
      r.refusals, a.cause, a.assigned_at_ms, \
      (SELECT MIN(c.state) FROM credentials c WHERE c.machine_id = m.machine_id), \
      (SELECT MAX(c.drain_until_ms) FROM credentials c WHERE c.machine_id = m.machine_id AND c.state = 2), \
-     s.out_of_service, s.clock_offset_ms, s.clock_quality, \
-     (SELECT p.connected_until_ms FROM pool p WHERE p.machine_id = m.machine_id) \
-     FROM machines m \
+     s.out_of_service, s.clock_offset_ms, s.clock_quality, ",
+    pool_columns!(),
+    " FROM machines m \
+     JOIN pool p ON p.machine_id = m.machine_id \
      JOIN machine_sync s ON s.machine_id = m.machine_id \
      LEFT JOIN epochs e ON e.machine_id = s.machine_id AND e.epoch = s.current_epoch \
      LEFT JOIN assignments a ON a.machine_id = s.machine_id AND a.number = s.desired_number \
-     LEFT JOIN assignments r ON r.machine_id = s.machine_id AND r.number = s.rejected_number";
+     LEFT JOIN assignments r ON r.machine_id = s.machine_id AND r.number = s.rejected_number"
+);
 
 /// Machines named in one statement, at most.
 const IDS_PER_STATEMENT: usize = 256;
@@ -69,7 +74,7 @@ fn detail(row: &Row) -> Result<MachineDetail, StoreError> {
     let accepted_through = c.opt_number::<u64>()?.unwrap_or(0);
     let durable_through = c.opt_number::<u64>()?.unwrap_or(0);
     let said = if spoke_epoch == epoch { spoke_last_seq } else { 0 };
-    let device = DeviceStatus {
+    let mut device = DeviceStatus {
         last_sync_ms,
         firmware,
         standing: (last_sync_ms != 0).then_some(standing),
@@ -95,10 +100,12 @@ fn detail(row: &Row) -> Result<MachineDetail, StoreError> {
         out_of_service: c.bool()?,
         clock_offset_ms: c.int()?,
         clock: ClockQuality::read(&mut c)?,
-        connected_until_ms: c.opt_int()?.unwrap_or(0),
+        connected_until_ms: 0,
     };
+    let pool = pooled(&mut c)?;
+    device.connected_until_ms = pool.connected_until_ms;
     let device = (machine.kind == MachineKind::Real).then_some(device);
-    Ok(MachineDetail { machine, device })
+    Ok(MachineDetail { machine, device, pool })
 }
 
 /// One machine, archived or not.
@@ -230,6 +237,24 @@ pub async fn list(
         args.push(serial.into());
         let _ = write!(sql, " AND m.serial = ${}", args.len());
     }
+    if let Some((standing, now_ms)) = &filter.pool {
+        args.push((*now_ms).into());
+        let now = args.len();
+        let free = format!("p.free_at_ms <= ${now}");
+        let present = format!("(p.kind = 1 OR (p.fit AND p.connected_until_ms > ${now}))");
+        match standing {
+            Standing::Idle => {
+                let _ = write!(sql, " AND {free} AND {present}");
+            }
+            // Archived, or free but for its connection.
+            Standing::Absent => {
+                let _ = write!(sql, " AND (p.state = 6 OR ({free} AND NOT {present}))");
+            }
+            held => {
+                let _ = write!(sql, " AND p.state = {} AND NOT {free}", *held as i64);
+            }
+        }
+    }
     for tag in &filter.tags {
         args.push(tag.into());
         let _ = write!(
@@ -319,7 +344,7 @@ pub async fn update(tx: &mut Tx, m: &Machine) -> Result<(), StoreError> {
     .await?;
     if m.archived_at_ms != 0 {
         // Out of the pool for good: absent, and free never again.
-        let sql = "UPDATE pool SET state = 6, free_at_ms = 9223372036854775807 WHERE machine_id = $1";
+        let sql = "UPDATE pool SET state = 6, session_id = NULL, free_at_ms = 9223372036854775807 WHERE machine_id = $1";
         tx.execute(sql, &[(&m.id.0).into()]).await?;
     }
     tx.execute("DELETE FROM machine_tags WHERE machine_id = $1", &[(&m.id.0).into()]).await?;

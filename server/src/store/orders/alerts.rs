@@ -20,6 +20,7 @@ pub(super) async fn apply(tx: &mut Tx, ops: &[AlertOp]) -> Result<Vec<Happening>
                     detail: &new.detail,
                     product: new.product,
                     order: new.order,
+                    purchase: None,
                     at_ms: new.at_ms,
                     trace_id: &new.trace_id,
                 };

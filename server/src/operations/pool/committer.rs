@@ -1,0 +1,260 @@
+//! The group commits of the pool: what a batch of them loads, folds and writes.
+
+use super::After;
+use crate::context::Context;
+use crate::domain::pool::{
+    self, Answer, Command, Pooled, Refusal, Session, Settings as Rules, Start, Writes,
+};
+use crate::error::ApiError;
+use crate::operations::commit::{Answers, HotWrite};
+use crate::operations::deps::ContextIds;
+use crate::store::pool::{self as store, Look};
+use crate::store::{Engine, Store, StoreError, UniqueKey};
+use std::collections::HashSet;
+use std::convert::Infallible;
+use uuid::Uuid;
+
+/// In logs and messages to callers.
+const STARTS: &str = "calls of StartWork";
+
+fn low_half(id: Uuid) -> u64 {
+    // The low half of a UUIDv7 is random.
+    id.as_u64_pair().1
+}
+
+/// Any lane will do.
+pub(super) fn lane_of_start(start: &Start) -> u64 {
+    low_half(start.session.0)
+}
+
+/// A choice goes where the others of its product go, so that a hot product is one batch after the other and nobody waits for
+/// its row; anything else where its machine or purchase goes.
+pub(super) fn lane_of(command: &Command) -> u64 {
+    match command {
+        Command::Start(start) => lane_of_start(start),
+        Command::Choose(choose) => low_half(Uuid::from_bytes(choose.product.0)),
+        Command::Reset(reset) => low_half(reset.machine.0),
+        Command::Resolve(resolve) => low_half(resolve.purchase.0),
+        Command::Report(report) => low_half(report.purchase.0),
+        Command::Free(machine, _) => low_half(machine.0),
+    }
+}
+
+/// Somebody has used a request id since the batch looked: it is there at the next look.
+fn again(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Taken(UniqueKey::PoolRequest) => StoreError::Conflict(error.into()),
+        error => error,
+    }
+}
+
+/// What StartWork came to.
+#[derive(Clone, Debug)]
+pub(super) enum Granted {
+    /// A session, begun now or before.
+    Session {
+        session: Session,
+        already: bool,
+        /// The machine right after; `None` for one begun before.
+        pooled: Option<Pooled>,
+    },
+    /// Nothing was changed.
+    Refused {
+        refusal: Refusal,
+        /// Machines that match the filter, idle or not, when none is idle.
+        fitting: u64,
+    },
+}
+
+impl Granted {
+    pub(super) fn is_none_idle(&self) -> bool {
+        matches!(self, Self::Refused { refusal: Refusal::NoIdleMachine, .. })
+    }
+}
+
+/// StartWork: locks candidates and nothing else.
+pub(super) struct StartWrite {
+    pub(super) store: Store,
+    pub(super) context: Context,
+    pub(super) rules: Rules,
+}
+
+impl HotWrite for StartWrite {
+    type Call = Start;
+    type Answer = Granted;
+    /// Calls with one request id are folded one after the other.
+    type Key = Infallible;
+
+    const WHAT: &'static str = STARTS;
+
+    fn key(_: &Start) -> Option<Infallible> {
+        None
+    }
+
+    fn weight(_: &Start) -> usize {
+        1
+    }
+
+    async fn commit_once(&self, calls: &[Start], _: bool) -> Result<Answers<Self>, StoreError> {
+        let all: Vec<&Start> = calls.iter().collect();
+        let mut granted: Vec<Result<Granted, ApiError>> =
+            self.look(&all, Look::PassBy).await?.into_iter().map(Ok).collect();
+        if self.store.engine() == Engine::Sqlite {
+            // One writer: nothing can have been passed by.
+            return Ok(granted);
+        }
+        let refused: Vec<usize> = granted
+            .iter()
+            .enumerate()
+            .filter(|(_, granted)| granted.as_ref().is_ok_and(Granted::is_none_idle))
+            .map(|(at, _)| at)
+            .collect();
+        if !refused.is_empty() {
+            let again: Vec<&Start> = refused.iter().filter_map(|at| calls.get(*at)).collect();
+            let second = self.look_again(&again).await;
+            for (at, second) in refused.into_iter().zip(second) {
+                granted[at] = second;
+            }
+        }
+        Ok(granted)
+    }
+
+    fn needs_check(_: &StoreError) -> bool {
+        false
+    }
+}
+
+impl StartWrite {
+    /// What the first look gave is committed, so a second look that fails is the failure of those alone who were in it.
+    async fn look_again(&self, starts: &[&Start]) -> Vec<Result<Granted, ApiError>> {
+        let mut attempt = 0;
+        loop {
+            let error = match self.look(starts, Look::Wait).await {
+                Ok(granted) => return granted.into_iter().map(Ok).collect(),
+                Err(error) => error,
+            };
+            match self.store.back_off(STARTS, attempt, &error) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => {
+                    let told = |_: &&Start| Err(ApiError::unavailable(error.to_string()));
+                    return starts.iter().map(told).collect();
+                }
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn look(&self, starts: &[&Start], look: Look) -> Result<Vec<Granted>, StoreError> {
+        let mut hot = self.store.begin_hot().await?;
+        let tx = hot.tx();
+        let mut view = store::load_starts(tx, starts, look, self.context.now_ms()).await?;
+        let mut writes = Writes::default();
+        let mut ids = ContextIds(&self.context);
+        let mut granted = Vec::with_capacity(starts.len());
+        for start in starts {
+            let command = Command::Start((*start).clone());
+            granted.push(match pool::fold(&mut view, &command, &self.rules, &mut ids, &mut writes) {
+                Answer::Started { session, already } => {
+                    let pooled = view.pool.get(&session.machine).filter(|_| !already).cloned();
+                    Granted::Session { session, already, pooled }
+                }
+                Answer::Refused(refusal) => Granted::Refused { refusal, fitting: 0 },
+                other => return Err(StoreError::Bug(format!("a start was answered with {other:?}").into())),
+            });
+        }
+        self.count_fitting(tx, starts, &mut granted).await?;
+        if store::is_nothing(&writes) {
+            hot.roll_back().await?;
+        } else {
+            store::write(tx, &view, &writes).await.map_err(again)?;
+            hot.commit().await?;
+        }
+        Ok(granted)
+    }
+
+    /// Costs only those who are refused.
+    async fn count_fitting(
+        &self,
+        session: &mut crate::store::Session,
+        starts: &[&Start],
+        granted: &mut [Granted],
+    ) -> Result<(), StoreError> {
+        let refused = starts.iter().zip(granted.iter()).filter(|(_, granted)| granted.is_none_idle());
+        let picks: HashSet<_> = refused.map(|(start, _)| &start.pick).collect();
+        let counts = store::fitting(session, &picks).await?;
+        for (start, granted) in starts.iter().zip(granted) {
+            if let Granted::Refused { refusal: Refusal::NoIdleMachine, fitting } = granted {
+                *fitting = counts.get(&start.pick).copied().unwrap_or(0);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a command came to, with the machine right after it.
+#[derive(Clone, Debug)]
+pub(super) struct Decided {
+    pub(super) answer: Answer,
+    /// Of a choice: its session's machine.
+    pub(super) pooled: Option<Pooled>,
+    /// The database's clock, ms since the Unix epoch.
+    pub(super) clock_ms: i64,
+}
+
+/// Every command but StartWork.
+pub(super) struct ChangeWrite {
+    pub(super) store: Store,
+    pub(super) context: Context,
+    pub(super) rules: Rules,
+    pub(super) after: After,
+}
+
+impl HotWrite for ChangeWrite {
+    type Call = Command;
+    type Answer = Decided;
+    /// Commands about one machine are folded one after the other.
+    type Key = Infallible;
+
+    const WHAT: &'static str = "commands about purchases";
+
+    fn key(_: &Command) -> Option<Infallible> {
+        None
+    }
+
+    fn weight(_: &Command) -> usize {
+        1
+    }
+
+    async fn commit_once(&self, calls: &[Command], _: bool) -> Result<Answers<Self>, StoreError> {
+        let mut hot = self.store.begin_hot().await?;
+        let tx = hot.tx();
+        let mut view = store::load(tx, calls, self.context.now_ms()).await?;
+        let mut writes = Writes::default();
+        let mut ids = ContextIds(&self.context);
+        let decided: Answers<Self> = calls
+            .iter()
+            .map(|command| {
+                let answer = pool::fold(&mut view, command, &self.rules, &mut ids, &mut writes);
+                let pooled = match command {
+                    Command::Choose(choose) => {
+                        view.sessions.get(&choose.session).and_then(|session| view.pool.get(&session.machine))
+                    }
+                    _ => None,
+                };
+                Ok(Decided { answer, pooled: pooled.cloned(), clock_ms: view.clock_ms })
+            })
+            .collect();
+        if store::is_nothing(&writes) {
+            hot.roll_back().await?;
+        } else {
+            store::write(tx, &view, &writes).await.map_err(again)?;
+            hot.commit().await?;
+            self.after.commit(&view, &writes);
+        }
+        Ok(decided)
+    }
+
+    fn needs_check(_: &StoreError) -> bool {
+        false
+    }
+}

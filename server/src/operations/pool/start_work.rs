@@ -1,0 +1,112 @@
+//! Takes a machine for a customer.
+
+use super::committer::{Granted, lane_of_start};
+use super::get_session::{SessionNow, now};
+use super::refusal::{NoIdle, no_idle, refused};
+use crate::auth::SecretKey;
+use crate::domain::ids::SessionId;
+use crate::domain::pool::{Pick, Refusal, Start};
+use crate::domain::request::RequestKey;
+use crate::error::ApiError;
+use crate::operations::Deps;
+use crate::operations::deps::trace;
+use crate::store::pool as store;
+use std::time::Duration;
+
+/// What a caller asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewStart {
+    /// Makes it safe to repeat.
+    pub key: RequestKey,
+    /// Who it is for.
+    pub customer: String,
+    /// Which machine is wanted.
+    pub pick: Pick,
+    /// How long to wait for one.
+    pub wait: Duration,
+}
+
+/// A session, with its token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Begun {
+    /// As it is now.
+    pub now: SessionNow,
+    /// Secret.
+    pub token: String,
+    /// Begun by an earlier call.
+    pub already: bool,
+}
+
+/// Holds the idle machine lowest in (usage, last picked, id) that fits, once per request id.
+///
+/// # Errors
+/// NO_IDLE_MACHINE, PRODUCT_NOT_FOUND, PRODUCT_ARCHIVED, IDEMPOTENCY_KEY_REUSED, LOCK_CONFLICT, OVERLOADED.
+pub async fn start_work(deps: &Deps, new: NewStart) -> Result<Begun, ApiError> {
+    let wait = new.wait;
+    let start = Start {
+        session: SessionId(deps.context.new_id()),
+        customer: new.customer,
+        pick: new.pick,
+        caller: new.key.caller,
+        request_id: new.key.request_id,
+        fingerprint: new.key.fingerprint,
+        at_ms: deps.context.now_ms(),
+        trace_id: trace().0,
+    };
+    let granted = grant(deps, start.clone(), wait).await?;
+    let (session, already, pooled) = match granted {
+        Granted::Session { session, already, pooled } => (session, already, pooled),
+        Granted::Refused { refusal: Refusal::NoIdleMachine, fitting } => {
+            return Err(no_idle(NoIdle::AtOnce, fitting, &deps.context));
+        }
+        Granted::Refused { refusal, .. } => {
+            return Err(match refusal {
+                Refusal::RequestReused(_) => refused(refusal).with("key", start.request_id),
+                other => refused(other),
+            });
+        }
+    };
+    let token = token(&deps.key, session.id);
+    let now = match pooled {
+        // Just begun: there is nothing to read.
+        Some(pooled) => SessionNow::new(&session, None, &pooled, session.lease_until_ms.saturating_sub(1)),
+        None => now(deps, session.id).await?,
+    };
+    Ok(Begun { now, token, already })
+}
+
+async fn grant(deps: &Deps, start: Start, wait: Duration) -> Result<Granted, ApiError> {
+    let pool = &deps.pool;
+    if pool.queue.is_empty() {
+        let granted = pool.starts.submit(lane_of_start(&start), start.clone()).await?;
+        if wait.is_zero() || !granted.is_none_idle() {
+            return Ok(granted);
+        }
+    } else {
+        // What it had begun before is not waited for.
+        let mut session = deps.store.read().await?;
+        if let Some(begun) = store::find_started(&mut session, &start.caller, &start.request_id).await? {
+            return Ok(if begun.fingerprint == start.fingerprint {
+                Granted::Session { session: begun, already: true, pooled: None }
+            } else {
+                Granted::Refused { refusal: Refusal::RequestReused(begun.id.0), fitting: 0 }
+            });
+        }
+    }
+    pool.queue.wait(start, wait).await
+}
+
+/// What proves that a choice is this session's: nothing to store, and the same whenever it is asked for.
+pub(super) fn token(key: &SecretKey, session: SessionId) -> String {
+    hex::encode(key.hash(&seed(session)))
+}
+
+/// Whether this is the session's token; takes as long for a near miss as for a far one.
+pub(super) fn is_token(key: &SecretKey, session: SessionId, token: &str) -> bool {
+    let mut given = [0; 32];
+    hex::decode_to_slice(token, &mut given).is_ok() && key.matches(&seed(session), &given)
+}
+
+fn seed(session: SessionId) -> Vec<u8> {
+    [b"session".as_slice(), session.as_bytes()].concat()
+}
