@@ -327,7 +327,7 @@ async fn writers_at_once_are_never_missed_and_never_told_twice(stage: Stage) {
     let count = WRITERS * ORDERS * 2 + 10 * 3;
     let writers = async {
         let writer = async |number: usize| {
-            let replica = if number % 2 == 0 { &here } else { &there };
+            let replica = if number.is_multiple_of(2) { &here } else { &there };
             for _ in 0..ORDERS {
                 replica.order(&format!("c{number}"), &product, 1).await;
             }

@@ -7,9 +7,9 @@ use vend_core::record::Body;
 
 /// A set of categories.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Flavours(u8);
+pub struct Categories(u8);
 
-impl Flavours {
+impl Categories {
     /// All of them.
     pub const ALL: Self = Self(u8::MAX);
     /// None of them.
@@ -31,7 +31,7 @@ impl Flavours {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EventFilter {
     /// Only these.
-    pub categories: Flavours,
+    pub categories: Categories,
     /// Only about this machine.
     pub machine: Option<MachineId>,
     /// Only about this product, an order's lines included.
@@ -44,7 +44,7 @@ pub struct EventFilter {
 
 impl Default for EventFilter {
     fn default() -> Self {
-        Self { categories: Flavours::ALL, machine: None, product: None, customer: None, order: None }
+        Self { categories: Categories::ALL, machine: None, product: None, customer: None, order: None }
     }
 }
 

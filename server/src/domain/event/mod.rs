@@ -6,7 +6,7 @@ mod filter;
 mod tests;
 
 pub use cursor::{Cursor, MAX_CURSOR_BYTES, Place};
-pub use filter::{EventFilter, Flavours};
+pub use filter::{Categories, EventFilter};
 
 use crate::domain::fleet::{Alert, AlertChange, StoredRecord};
 use crate::domain::ids::{EventId, MachineId, OrderId};

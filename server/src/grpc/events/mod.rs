@@ -9,7 +9,7 @@ pub use out::event_out;
 pub(crate) use out::order_event_out;
 pub(crate) use stream::{Outgoing, cursor, stream};
 
-use crate::domain::event::{Category, EventFilter, Flavours};
+use crate::domain::event::{Categories, Category, EventFilter};
 use crate::domain::ids::MachineId;
 use crate::error::ApiError;
 use crate::grpc::fields::Fields;
@@ -79,12 +79,9 @@ fn parse(message: &v1::StreamEventsRequest) -> Result<(EventFilter, Start), ApiE
 }
 
 fn start(fields: &mut Fields, message: &v1::StreamEventsRequest) -> Option<Start> {
-    let start = match v1::StreamStart::try_from(message.start) {
-        Ok(start) => start,
-        Err(_) => {
-            fields.broke("start", "must be one of the enum's values");
-            return None;
-        }
+    let Ok(start) = v1::StreamStart::try_from(message.start) else {
+        fields.broke("start", "must be one of the enum's values");
+        return None;
     };
     if message.cursor.is_empty() {
         return Some(if start == v1::StreamStart::Oldest { Start::Oldest } else { Start::Now });
@@ -95,11 +92,11 @@ fn start(fields: &mut Fields, message: &v1::StreamEventsRequest) -> Option<Start
     cursor(fields, &message.cursor).map(Start::After)
 }
 
-fn categories(fields: &mut Fields, asked: &[i32]) -> Option<Flavours> {
+fn categories(fields: &mut Fields, asked: &[i32]) -> Option<Categories> {
     if asked.is_empty() {
-        return Some(Flavours::ALL);
+        return Some(Categories::ALL);
     }
-    let mut wanted = Flavours::NONE;
+    let mut wanted = Categories::NONE;
     for (index, number) in asked.iter().enumerate() {
         let field = format!("categories[{index}]");
         let category = fields.required_member(&field, *number, |n| Category::from_number(i64::from(n)))?;

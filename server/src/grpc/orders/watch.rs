@@ -1,7 +1,7 @@
 //! The stream of what happens to a customer's orders.
 
 use super::acting::Customer;
-use crate::domain::event::{Category, EventData, EventFilter, Flavours};
+use crate::domain::event::{Categories, Category, EventData, EventFilter};
 use crate::domain::ids::OrderId;
 use crate::error::ApiError;
 use crate::grpc::events::{Outgoing, cursor, order_event_out, stream};
@@ -27,7 +27,7 @@ pub(super) async fn open(
         Start::After(fields.finish(cursor)?)
     };
     let filter = EventFilter {
-        categories: Flavours::NONE.with(Category::Order),
+        categories: Categories::NONE.with(Category::Order),
         customer: Some(customer.into_string()),
         order,
         ..EventFilter::default()

@@ -221,7 +221,7 @@ impl EventLog {
             let page = read_page(session, head.shard, through, head.position, &RowFilter::default()).await?;
             through = page.through;
             found = true;
-            if !self.state().hand_out(head.shard, generation, page) {
+            if !self.state().hand_out(head.shard, generation, &page) {
                 break;
             }
         }
@@ -231,7 +231,7 @@ impl EventLog {
 
 impl State {
     /// `false`: the shard is not followed any more, or anew.
-    fn hand_out(&mut self, shard: i64, generation: u64, page: Expanded) -> bool {
+    fn hand_out(&mut self, shard: i64, generation: u64, page: &Expanded) -> bool {
         match self.followed.get_mut(&shard) {
             Some(followed) if followed.generation == generation => followed.through = page.through,
             _ => return false,
