@@ -167,6 +167,13 @@ pub struct OrderFilter {
     pub unsettled_only: bool,
 }
 
+impl OrderFilter {
+    /// The status of that number, if there is one.
+    pub fn status(number: i64) -> Option<Status> {
+        Status::from_number(number)
+    }
+}
+
 /// What happened to an order. The numbers are the wire's and the store's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ChangeKind {

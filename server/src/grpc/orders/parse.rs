@@ -1,7 +1,7 @@
 //! Requests about orders, held to their rules.
 
 use super::acting::Customer;
-use crate::domain::order::{LineRequest, MAX_LINES, MAX_QUANTITY, NewOrder, OrderFilter, Status};
+use crate::domain::order::{LineRequest, MAX_LINES, MAX_QUANTITY, NewOrder, OrderFilter};
 use crate::grpc::fields::Fields;
 use vend_core::id::ProductId;
 use vendfleet_proto::v1;
@@ -70,7 +70,7 @@ pub(super) fn filter(
     let mut fits = true;
     for (index, number) in message.statuses.iter().enumerate() {
         let field = format!("statuses[{index}]");
-        match fields.member(&field, *number, |n| Status::from_number(i64::from(n))) {
+        match fields.member(&field, *number, |n| OrderFilter::status(i64::from(n))) {
             Some(status) if named.contains(&status) => {
                 fields.broke(field, "must be named once");
                 fits = false;
@@ -80,6 +80,6 @@ pub(super) fn filter(
         }
     }
     // UNSPECIFIED is any, whatever is named beside it.
-    let statuses = named.into_iter().collect::<Option<Vec<Status>>>().unwrap_or_default();
+    let statuses = named.into_iter().collect::<Option<Vec<_>>>().unwrap_or_default();
     fits.then_some(OrderFilter { customer, statuses, unsettled_only: message.unsettled_only })
 }
