@@ -94,8 +94,9 @@ pub(super) async fn accept(
 
 async fn serve_one(stream: Stream, peer: PeerInfo, serving: Serving, stop: CancellationToken) {
     let Serving { shell, routes, web, cors, builder } = serving;
+    let (browsers_shell, browsers_routes) = (shell.clone(), routes.clone());
     let call = service_fn(move |mut request: Request<Body>| {
-        let (shell, routes) = (shell.clone(), routes.clone());
+        let (shell, routes) = (browsers_shell.clone(), browsers_routes.clone());
         async move {
             request.extensions_mut().insert(peer);
             Ok::<_, Infallible>(shell.handle(routes, request).await)
@@ -104,9 +105,19 @@ async fn serve_one(stream: Stream, peer: PeerInfo, serving: Serving, stop: Cance
     let call = tower::util::BoxCloneService::new(call);
     let translated = web.grpc_web.then(|| GrpcWebLayer::new().layer(call.clone()));
     let entry = service_fn(move |request: Request<Incoming>| {
-        let request = request.map(Body::new);
-        let (cors, call, translated) = (cors.clone(), call.clone(), translated.clone());
-        async move { cors.answer(request, call, translated).await }
+        // What browsers need is only paid for by what may be one.
+        let browsers = (!is_plain_grpc(&request)).then(|| (cors.clone(), call.clone(), translated.clone()));
+        let (shell, routes) = (shell.clone(), routes.clone());
+        let mut request = request.map(Body::new);
+        async move {
+            match browsers {
+                Some((cors, call, translated)) => cors.answer(request, call, translated).await,
+                None => {
+                    request.extensions_mut().insert(peer);
+                    Ok(shell.handle(routes, request).await)
+                }
+            }
+        }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(entry));
     let mut connection = std::pin::pin!(connection);
@@ -120,4 +131,13 @@ async fn serve_one(stream: Stream, peer: PeerInfo, serving: Serving, stop: Cance
     if let Err(cause) = ended {
         tracing::debug!(peer = %peer.address, %cause, "connection ended");
     }
+}
+
+/// gRPC over HTTP/2 from something that is no browser: those name their origin.
+fn is_plain_grpc(request: &Request<Incoming>) -> bool {
+    let headers = request.headers();
+    let content = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    request.version() == http::Version::HTTP_2
+        && !headers.contains_key(http::header::ORIGIN)
+        && matches!(content, Some(b"application/grpc" | b"application/grpc+proto"))
 }

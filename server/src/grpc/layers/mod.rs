@@ -13,7 +13,7 @@ mod tests;
 
 pub use live::{LiveStreams, end_fallen_streams};
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -90,30 +90,54 @@ impl Shell {
         let trace = taken_trace(request.headers(), &self.context);
         let known = calls::find(request.uri().path());
         let method = known.map_or("unknown", |call| call.path);
-        let span = tracing::info_span!("call", trace_id = %trace.id, method, caller = tracing::field::Empty);
+        // Made once it is known who calls: a field that is filled in later is written, read and written again.
+        let span =
+            |caller: Option<&str>| tracing::info_span!("call", trace_id = trace.id.as_str(), method, caller);
         let work = async {
-            let response = match self.admitted(known, routes, request, &trace).await {
-                Ok(response) => response,
-                Err(error) => Status::from(error).into_http(),
+            let entered = {
+                let peer = request.extensions().get::<PeerInfo>().copied();
+                let mut entering = pin!(self.entered(known, request.uri().path(), request.headers(), peer));
+                match poll_fn(|cx| Poll::Ready(entering.as_mut().poll(cx))).await {
+                    Poll::Ready(entered) => entered,
+                    // Something has to be looked up, which may have something to log.
+                    Poll::Pending => entering.instrument(span(None)).await,
+                }
             };
-            self.finish(response, method, started, &trace)
+            let span = span(entered.as_ref().ok().map(|entered| entered.name.as_str()));
+            let answered = async {
+                let handled = match entered {
+                    Ok(entered) => self.admitted(entered, routes, request, &trace).await,
+                    Err(error) => Err(error),
+                };
+                let response = handled.unwrap_or_else(|error| Status::from(error).into_http());
+                self.finish(response, method, started, &trace)
+            };
+            answered.instrument(span).await
         };
-        trace.clone().scope(work.instrument(span)).await
+        trace.clone().scope(work).await
+    }
+
+    async fn entered(
+        &self,
+        known: Option<&'static Call>,
+        path: &str,
+        headers: &HeaderMap,
+        peer: Option<PeerInfo>,
+    ) -> Result<Entered, ApiError> {
+        let call = known.ok_or_else(|| status::unimplemented(path))?;
+        let place = self.place(call)?;
+        let caller = self.authenticate(headers, peer).await?;
+        Ok(Entered { call, place, peer, name: caller.name(), caller })
     }
 
     async fn admitted(
         &self,
-        known: Option<&'static Call>,
+        entered: Entered,
         routes: Routes,
         mut request: Request<Body>,
         trace: &Trace,
     ) -> Result<Response<Body>, ApiError> {
-        let call = known.ok_or_else(|| status::unimplemented(request.uri().path()))?;
-        let place = self.place(call)?;
-        let peer = request.extensions().get::<PeerInfo>().copied();
-        let caller = self.authenticate(request.headers(), peer).await?;
-        let name = caller.name();
-        tracing::Span::current().record("caller", &name);
+        let Entered { call, place, peer, name, caller } = entered;
         if !call.always {
             self.admit_rate(&caller, name, peer)?;
         }
@@ -123,7 +147,7 @@ impl Shell {
         request.extensions_mut().insert(trace.clone());
 
         let asked = deadline::requested(request.headers());
-        let most = Duration::from_millis(self.limits.deadline_ms);
+        let most = Duration::from_millis(self.limits.deadline_ms.saturating_add(call.waits_ms));
         // For a stream this bounds only its opening; its own deadline travels with its body.
         let allowed = asked.map_or(most, |asked| asked.min(most));
         let handled = panic::caught(routes.oneshot(request));
@@ -211,7 +235,10 @@ impl Shell {
         };
         let headers = response.headers_mut();
         for (name, value) in [("x-trace-id", trace.id.clone()), ("traceparent", trace.traceparent())] {
-            if let Ok(value) = HeaderValue::try_from(value) {
+            if let Ok(mut value) = HeaderValue::try_from(value) {
+                // Different in every answer: in the connection's table of headers seen before (HPACK) it would only push
+                // out what comes again.
+                value.set_sensitive(true);
                 headers.insert(name, value);
             }
         }
@@ -226,6 +253,15 @@ impl Shell {
 fn taken_trace(headers: &HeaderMap, context: &Context) -> Trace {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     Trace::take(text("x-trace-id"), text("traceparent"), context)
+}
+
+/// A call that may be worked on, and who makes it.
+struct Entered {
+    call: &'static Call,
+    place: Option<Place>,
+    peer: Option<PeerInfo>,
+    caller: Caller,
+    name: String,
 }
 
 /// A place under a load limit, given back when dropped.
