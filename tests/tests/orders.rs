@@ -1,6 +1,7 @@
 //! Orders, from outside: real servers in processes of their own, real TLS, a gateway with books of its own, and after each
 //! test the checker of invariants 3 and 4 (DESIGN section 8). What the storage engine has a part in runs on both.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
+#![allow(clippy::disallowed_methods, reason = "tests read the real clock")]
 
 #[path = "orders/asking.rs"]
 mod asking;

@@ -13,12 +13,14 @@ use vendfleet_tests::{
         checker::check,
     },
     refusal::refusal,
+    server::ServerOptions,
 };
 
 /// Connections that many callers share: a server takes 256 calls at once on one.
 const CONNECTIONS: usize = 16;
-/// How long a crowd of a thousand may take to be told: far below the first second in which anybody would ask again.
-const AT_ONCE: Duration = Duration::from_secs(10);
+/// How long a crowd of a thousand may take to be told, unoptimised and with other tests beside it: nobody waits for a lock
+/// until it times out. What it takes on an idle machine is the bench's to say.
+const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// Asks for one unit in everybody's name at once.
 async fn crowd(callers: Vec<(Caller, String)>, product: &str) -> Vec<Result<Made, Status>> {
@@ -70,7 +72,12 @@ pub(crate) async fn fifty_callers_race_for_the_last_unit_and_one_has_it(engine: 
 }
 
 pub(crate) async fn a_thousand_callers_on_the_last_unit_are_told_at_once(engine: Engine) {
-    let shop = Shop::unpaid(engine).await;
+    let patient = |o: ServerOptions| {
+        o.set("worker.enabled", false)
+            .set("limits.deadline_ms", 30_000)
+            .set("database.lock_timeout_ms", 30_000)
+    };
+    let shop = Shop::start(engine, 1, patient).await;
     let product = shop.product("LAST", 1).await;
     let crowd_of = customers(&shop, 1_000);
     // So that what is measured is the answer, not sixteen handshakes.
@@ -81,7 +88,6 @@ pub(crate) async fn a_thousand_callers_on_the_last_unit_are_told_at_once(engine:
     let answers = crowd(crowd_of, &product).await;
     let took = asked.elapsed();
     assert!(took < AT_ONCE, "{took:?}");
-    println!("a thousand answers in {took:?}");
     exactly_one_wins(&answers, &product);
     assert_eq!(check(&shop).await.orders, 1);
 }
