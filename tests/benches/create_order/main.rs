@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Words narrow it: engines (`sqlite`, `postgres`), loads (`spread`, `hot`), parts (`ours`: worker off; `worker`: worker on;
-//! `pgbench`; `echo`; `tokens`: what checking a token costs), `once` for one short round instead of three. `conns=8`: callers
-//! share that many connections instead of one each; `secs=20`: length of a measurement.
+//! `pgbench`; `echo`; `tokens`: what checking a token costs), `once` for one short round instead of three. `conns=50`: so
+//! many connections instead of eight; `secs=20`: length of a measurement.
 #![allow(clippy::disallowed_methods, reason = "measuring is what the clock is for here")]
 #![allow(clippy::unwrap_used, reason = "a bench that can't go on says where and stops")]
 #![allow(unreachable_pub, reason = "the modules are this bench's own")]
@@ -33,6 +33,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
+/// As in the `vendfleet` binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Connections that the callers share, as the customers of a few services do.
+const CONNECTIONS: usize = 8;
 /// Calls in flight at any moment.
 pub const CALLERS: usize = 50;
 /// Products of the spread load.
@@ -80,7 +86,9 @@ fn main() {
     if wish.has(&ENGINES, "postgres") {
         common::postgres::ensure();
     }
-    server::telemetry::init(&server::config::LogConfig::default()).unwrap();
+    // As the server logs by default, without what a short life says most: a span per call is part of its price.
+    let filter = "info,server::health=warn,sqlx::postgres::notice=warn".to_owned();
+    server::telemetry::init(&server::config::LogConfig { filter, ..Default::default() }).unwrap();
     let runtime = |name: &str| {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder.worker_threads(2).thread_name(name).enable_all().build().unwrap()
@@ -89,7 +97,7 @@ fn main() {
     let once = wish.0.contains("once");
     let secs = wish.number("secs").unwrap_or(if once { 5 } else { 10 });
     let load = Load {
-        connections: wish.number("conns").map_or(CALLERS, |n| usize::try_from(n).unwrap()),
+        connections: wish.number("conns").map_or(CONNECTIONS, |n| usize::try_from(n).unwrap()),
         warm_up: Duration::from_secs(if once { 1 } else { 2 }),
         measured: Duration::from_secs(secs),
     };
