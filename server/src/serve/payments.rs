@@ -14,6 +14,7 @@ use crate::{
     metrics::PaymentMetrics,
     operations::{
         Deps,
+        jobs::{Jobs, JobsSettings, Teller},
         payments::{
             BadGateway, BreakerSettings, BreakerState, Gateway, HttpGateway, HttpGatewaySettings,
             SimulatedGateway, SimulatedSettings, Till, TillSettings, WebhookSecrets,
@@ -27,6 +28,9 @@ use crate::{
 const BACKLOG_EVERY: Duration = Duration::from_secs(5);
 /// Orders counted, at most.
 const BACKLOG_MOST: i64 = 10_000;
+
+/// Pause between sweeps for leases and rests that are over.
+const JOBS_SWEEP: Duration = Duration::from_secs(1);
 
 /// What payments add to a server.
 pub(super) struct Payments {
@@ -69,6 +73,17 @@ pub(super) fn start(tools: &Toolbox, deps: &Deps) -> Result<Payments, ServeError
         let (orders, context) = (deps.orders.clone(), tools.context.clone());
         let working = Worker::new(orders, till.clone(), settings, cashier, context, metrics.clone());
         tools.workers.spawn(working.run(tools.drain.clone(), tools.workers.clone()));
+        let settings = JobsSettings {
+            max_in_flight: worker.max_in_flight,
+            claim_batch: worker.claim_batch,
+            lease_ms: i64::try_from(worker.lease_ms).unwrap_or(i64::MAX),
+            poll: ms(worker.poll_ms),
+            sweep: JOBS_SWEEP,
+        };
+        let teller = Teller::new(till.clone(), cashier, tools.context.clone());
+        let jobs = Jobs::new(deps.pool.clone(), teller, settings, tools.context.clone());
+        tools.workers.spawn(jobs.clone().sweep(tools.drain.clone()));
+        tools.workers.spawn(jobs.run(tools.drain.clone(), tools.workers.clone()));
     }
     let (store, context) = (deps.store.clone(), tools.context.clone());
     tools.workers.spawn(count_backlog(store, context, metrics.clone(), tools.drain.clone()));

@@ -31,8 +31,13 @@ impl CashierSettings {
     }
 
     /// Longest pause after the `failed`th failed attempt, from 1.
-    fn backoff(&self, failed: u32) -> Duration {
+    pub(crate) fn backoff(&self, failed: u32) -> Duration {
         doubled(self.backoff_first, failed.saturating_sub(1)).min(self.backoff_most)
+    }
+
+    /// Pause before a payment in doubt is asked after again, after so many claims before this one: ever longer.
+    pub(crate) fn again_in(&self, claims: u32) -> Duration {
+        doubled(self.query_interval, claims).min(self.query_interval_most)
     }
 }
 
@@ -193,7 +198,7 @@ impl Cashier {
     /// Every claim doubles the pause: a payment that stays in doubt is asked after ever less often.
     fn again_in_ms(&self, fence: i64) -> i64 {
         let claims = u32::try_from(fence.saturating_sub(1)).unwrap_or(u32::MAX);
-        let pause = doubled(self.settings.query_interval, claims).min(self.settings.query_interval_most);
+        let pause = self.settings.again_in(claims);
         i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)
     }
 }
