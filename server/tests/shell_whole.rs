@@ -19,7 +19,7 @@ use tonic_types::StatusExt as _;
 use vendfleet_proto::v1::{
     self, catalog_service_client::CatalogServiceClient, event_service_client::EventServiceClient,
     fleet_service_client::FleetServiceClient, machine_sync_service_client::MachineSyncServiceClient,
-    orchestrator_service_client::OrchestratorServiceClient, stream_events_response::Message,
+    stream_events_response::Message,
 };
 
 async fn whole(dir: &std::path::Path) -> Running {
@@ -87,24 +87,18 @@ async fn what_is_done_serves_and_what_is_not_says_so() {
         }
     });
     waited.await.unwrap();
-    for (service, expected) in [
-        ("vendfleet.v1.MachineSyncService", ServingStatus::Serving),
-        ("vendfleet.v1.CatalogService", ServingStatus::Serving),
-        ("vendfleet.v1.FleetService", ServingStatus::Serving),
-        ("vendfleet.v1.OrderService", ServingStatus::Serving),
-        ("vendfleet.v1.OrchestratorService", ServingStatus::NotServing),
-        ("vendfleet.v1.EventService", ServingStatus::Serving),
-    ] {
-        let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
-        assert_eq!(answer.into_inner().status(), expected, "{service}");
+    for name in ["MachineSync", "Catalog", "Fleet", "Order", "Orchestrator", "Event"] {
+        let service = format!("vendfleet.v1.{name}Service");
+        let answer = health.check(HealthCheckRequest { service }).await.unwrap();
+        assert_eq!(answer.into_inner().status(), ServingStatus::Serving, "{name}");
     }
-    let call = as_role(&running, Role::Operator, v1::GetMachineSessionRequest::default());
-    let status = OrchestratorServiceClient::new(channel).get_machine_session(call).await.unwrap_err();
+    let call = as_role(&running, Role::Operator, v1::CreateRolloutRequest::default());
+    let status = FleetServiceClient::new(channel).create_rollout(call).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unimplemented);
     let details = status.get_error_details();
     let info = details.error_info().unwrap();
     assert_eq!(info.reason, Reason::Unimplemented.name());
-    assert_eq!(info.metadata["method"], "vendfleet.v1.OrchestratorService/GetMachineSession");
+    assert_eq!(info.metadata["method"], "vendfleet.v1.FleetService/CreateRollout");
 }
 
 #[tokio::test]
@@ -117,9 +111,8 @@ async fn a_server_says_what_it_serves_and_which_replica_it_is() {
         let mut fleet = FleetServiceClient::new(channel(&running).await);
         let get = as_role(&running, Role::Viewer, v1::GetServerInfoRequest {});
         let info = fleet.get_server_info(get).await.unwrap().into_inner();
-        let expected =
-            ["CatalogService", "EventService", "FleetService", "MachineSyncService", "OrderService"];
-        assert_eq!(info.services, expected.map(|service| format!("vendfleet.v1.{service}")));
+        let expected = ["Catalog", "Event", "Fleet", "MachineSync", "Orchestrator", "Order"];
+        assert_eq!(info.services, expected.map(|service| format!("vendfleet.v1.{service}Service")));
         replicas.push(info.replica);
         drop(fleet);
         assert!(running.stop().await);
