@@ -75,8 +75,6 @@ const SERVING: [&str; 6] = [
     orchestrator_service_server::SERVICE_NAME,
     order_service_server::SERVICE_NAME,
 ];
-/// How long after a dispense command was handed out a worker looks whether its result came, ms.
-const DOUBT_AFTER_MS: i64 = 60_000;
 /// A day, ms.
 const DAY_MS: i64 = 86_400_000;
 /// Random bytes in the name of a replica that was given none.
@@ -228,7 +226,8 @@ async fn machine_sync(tools: &Toolbox, deps: &Deps) -> Result<MachineSyncGrpc, S
         sync: sync::Settings {
             base_interval_ms: sync.base_interval_ms,
             stale_call_grace_ms: i64::try_from(sync.stale_call_grace_ms).unwrap_or(i64::MAX),
-            doubt_after_ms: DOUBT_AFTER_MS,
+            // A machine may still begin for as long as the reservation holds.
+            doubt_after_ms: i64::try_from(tools.config.orchestrator.reservation_ms).unwrap_or(i64::MAX),
         },
     };
     let committer = Committer::start(store, context, &tools.metrics, &settings);

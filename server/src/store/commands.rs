@@ -57,10 +57,11 @@ fn command(columns: &mut Columns<'_>) -> Result<Command, StoreError> {
     let slot = columns.number()?;
     let product = columns.opt_array()?.map(ProductId);
     let price_minor = columns.int()?;
-    let currency = Currency::parse(columns.text()?).ok_or_else(|| columns.damaged("not a currency code"))?;
+    // Empty where there is nothing to pay.
+    let currency = Currency::parse(columns.text()?);
     let reason = columns.text()?;
-    let order = match (kind, purchase, product) {
-        (DISPENSE, Some(purchase), Some(product)) => {
+    let order = match (kind, purchase, product.zip(currency)) {
+        (DISPENSE, Some(purchase), Some((product, currency))) => {
             Order::Dispense(Dispense { purchase, slot, product, price_minor, currency })
         }
         (OUT_OF_SERVICE, ..) => Order::OutOfService(reason.to_owned()),
