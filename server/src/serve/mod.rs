@@ -234,7 +234,8 @@ where
     }
     let (shown, stop) = (health.clone(), stop_background.clone());
     background.spawn(async move {
-        if let Err(cause) = http::serve(http_listener, shown, Arc::new(registry), parts.webhooks, stop).await {
+        if let Err(cause) = http::serve(http_listener, shown, Arc::new(registry), parts.webhooks, stop).await
+        {
             tracing::error!(%cause, "the HTTP listener failed");
         }
     });
@@ -378,6 +379,8 @@ fn reflection() -> Result<
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(vendfleet_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // What errors carry: without it grpcurl shows their reason as bytes.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(|cause| ServeError::Services(format!("reflection: {cause}")))
 }
