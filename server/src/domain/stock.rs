@@ -1,7 +1,7 @@
 //! Central stock while a batch is decided: what each product has, what was taken and given back, and which thresholds were
 //! crossed. Loaded and locked by the store, written back in one statement.
 
-use super::catalog::{Adjustment, MAX_STOCK, Product};
+use super::catalog::{Adjustment, Product};
 use super::ids::PurchaseId;
 use std::collections::BTreeMap;
 use vend_core::id::ProductId;
@@ -64,10 +64,12 @@ impl Shelf {
         self.products.get(&product).map(|entry| &entry.product)
     }
 
-    /// Moves a product's stock; `None`, and nothing changed, when it is not there or would leave its bounds.
+    /// Moves a product's stock; `None`, and nothing changed, when it is not there or would fall below zero. What is given back
+    /// is never dropped here: should it lift stock above its limit, the database refuses the whole change, and the order keeps
+    /// its units until there is room.
     pub fn shift(&mut self, product: ProductId, delta: i64) -> Option<(StockMove, Option<Crossing>)> {
         let entry = self.products.get_mut(&product)?;
-        let after = entry.product.stock.checked_add(delta).filter(|after| (0..=MAX_STOCK).contains(after))?;
+        let after = entry.product.stock.checked_add(delta).filter(|after| *after >= 0)?;
         let was_low = is_alarming(&entry.product);
         entry.product.stock = after;
         let crossing = match (was_low, is_alarming(&entry.product)) {

@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{ServeError, Toolbox};
 use crate::{
     grpc::events::data_json,
     health::{Part, PartStatus},
-    operations::relay::{Broker, BrokerError, Relay, RelaySettings},
+    operations::relay::{Broker, BrokerError, Relay, RelaySettings, Standing},
     store::Store,
 };
 
@@ -28,8 +29,11 @@ pub(super) async fn start(tools: &Toolbox, store: &Store) -> Result<Option<Healt
         BrokerError::Config { key, cause } => ServeError::Config { key, cause },
         other => ServeError::Services(format!("relay: {other}")),
     })?;
-    let starting = Part { status: PartStatus::Degraded, detail: "not connected yet".to_owned() };
-    let (health, shown) = watch::channel(starting);
+    let starting = Standing { relays: false, detail: "not connected yet".to_owned() };
+    let told = watch::Sender::new(part(&starting));
+    let shown = told.subscribe();
+    let standing = watch::Sender::new(starting);
+    tools.workers.spawn(show(standing.subscribe(), told, tools.drain.clone()));
     // A name of this process alone: one that restarts under a configured name is not the one that held the lease.
     let process = hex::encode(tools.context.random_bytes::<HOLDER_BYTES>());
     let relay = Relay {
@@ -44,8 +48,24 @@ pub(super) async fn start(tools: &Toolbox, store: &Store) -> Result<Option<Healt
             poll: Duration::from_millis(tools.config.events.poll_ms),
         },
         metrics: tools.metrics.clone(),
-        health,
+        standing,
     };
     tools.workers.spawn(relay.run(tools.drain.clone()));
     Ok(Some(("nats", shown)))
+}
+
+fn part(standing: &Standing) -> Part {
+    let status = if standing.relays { PartStatus::Ok } else { PartStatus::Degraded };
+    Part { status, detail: standing.detail.clone() }
+}
+
+async fn show(mut standing: watch::Receiver<Standing>, told: watch::Sender<Part>, drain: CancellationToken) {
+    loop {
+        let now = part(&standing.borrow_and_update());
+        told.send_replace(now);
+        tokio::select! {
+            () = drain.cancelled() => return,
+            changed = standing.changed() => if changed.is_err() { return },
+        }
+    }
 }

@@ -111,6 +111,10 @@ fn set_aside(
         at_ms,
         trace_id: trace.0.clone(),
     });
+    if trouble == Trouble::Contradiction {
+        let detail = format!("order {id}: the gateway contradicts itself: {detail}");
+        raise(writes, ids, GATEWAY_CONTRADICTION, id, detail, at_ms, &trace.0);
+    }
     if !news {
         return;
     }

@@ -16,7 +16,6 @@ pub use message::{
 use crate::context::Context;
 use crate::domain::event::{Cursor, Event, Place};
 use crate::error::{ApiError, Reason};
-use crate::health::{Part, PartStatus};
 use crate::metrics::{KindLabels, Metrics};
 use crate::operations::events::{now, oldest, read_after};
 use crate::store::events::read::heads;
@@ -67,7 +66,16 @@ pub struct Relay {
     /// What is counted.
     pub metrics: Metrics,
     /// How it is, for `/healthz`.
-    pub health: watch::Sender<Part>,
+    pub standing: watch::Sender<Standing>,
+}
+
+/// How the relay is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// Events go out, from here or from another replica.
+    pub relays: bool,
+    /// For people.
+    pub detail: String,
 }
 
 /// Why a turn ended early.
@@ -105,7 +113,7 @@ impl Relay {
                         RelayError::Untold { .. } => "an event can't be told; see the log".to_owned(),
                         RelayError::Store(_) | RelayError::Log(_) => "the event log can't be read".to_owned(),
                     };
-                    self.tell(PartStatus::Degraded, &detail);
+                    self.tell(false, &detail);
                     let most = BACK_OFF_FIRST.saturating_mul(1 << failures.min(16)).min(BACK_OFF_MOST);
                     failures = failures.saturating_add(1);
                     self.context.jitter(most)
@@ -119,7 +127,7 @@ impl Relay {
     /// before the next one.
     async fn turn(&self, stop: &CancellationToken) -> Result<Duration, RelayError> {
         if !self.broker.is_connected() {
-            self.tell(PartStatus::Degraded, "not connected");
+            self.tell(false, "not connected");
             tokio::select! {
                 () = stop.cancelled() => return Ok(Duration::ZERO),
                 () = self.broker.connected() => {}
@@ -127,10 +135,10 @@ impl Relay {
         }
         self.broker.ensure_stream().await?;
         let Some(lease) = leases::take(&self.store, LEASE, &self.holder, self.lease_ms()).await? else {
-            self.tell(PartStatus::Ok, "another replica relays");
+            self.tell(true, "another replica relays");
             return Ok(self.renew_every());
         };
-        self.tell(PartStatus::Ok, "relaying");
+        self.tell(true, "relaying");
         tracing::info!(fence = lease.fence, "relaying events to NATS");
         let led = self.lead(&lease, stop).await;
         // Another replica may reach NATS where this one doesn't.
@@ -273,11 +281,11 @@ impl Relay {
         Ok(behind.fold(0, i64::saturating_add))
     }
 
-    fn tell(&self, status: PartStatus, detail: &str) {
-        let part = Part { status, detail: detail.to_owned() };
-        self.health.send_if_modified(|told| {
-            let differs = *told != part;
-            *told = part;
+    fn tell(&self, relays: bool, detail: &str) {
+        let standing = Standing { relays, detail: detail.to_owned() };
+        self.standing.send_if_modified(|told| {
+            let differs = *told != standing;
+            *told = standing;
             differs
         });
     }
