@@ -92,7 +92,8 @@ pub(super) fn free(view: &mut View, machine: MachineId, at_ms: i64, writes: &mut
         && session.state == SessionState::ChooseProduct
     {
         session.state = SessionState::Expired;
-        session.ended_at_ms = at_ms;
+        // As it was shown before anybody noted it.
+        session.ended_at_ms = session.lease_until_ms.min(at_ms);
         writes.sessions.insert(session.id);
     }
 }

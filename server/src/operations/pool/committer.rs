@@ -151,8 +151,10 @@ impl StartWrite {
         let mut writes = Writes::default();
         let mut ids = ContextIds(&self.context);
         let mut granted = Vec::with_capacity(starts.len());
+        // When the machine is taken, not when it was asked for: the session before it has ended by then.
+        let at_ms = self.context.now_ms();
         for start in starts {
-            let command = Command::Start((*start).clone());
+            let command = Command::Start(Start { at_ms, ..(*start).clone() });
             granted.push(match pool::fold(&mut view, &command, &self.rules, &mut ids, &mut writes) {
                 Answer::Started { session, already } => {
                     let pooled = view.pool.get(&session.machine).filter(|_| !already).cloned();

@@ -199,6 +199,12 @@ impl Pool {
         self.after.committed.subscribe()
     }
 
+    /// How many callers wait for a machine on this replica.
+    #[must_use]
+    pub fn waiting_callers(&self) -> usize {
+        self.queue.count()
+    }
+
     /// What an operator can set of the decisions.
     #[must_use]
     pub fn rules(&self) -> &Rules {

@@ -86,8 +86,8 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.line().count == 0
+    pub(super) fn count(&self) -> usize {
+        self.line().count
     }
 
     /// Waits behind whoever waits. Zero: until it was looked at once.

@@ -77,7 +77,7 @@ pub async fn start_work(deps: &Deps, new: NewStart) -> Result<Begun, ApiError> {
 
 async fn grant(deps: &Deps, start: Start, wait: Duration) -> Result<Granted, ApiError> {
     let pool = &deps.pool;
-    if pool.queue.is_empty() {
+    if pool.queue.count() == 0 {
         let granted = pool.starts.submit(lane_of_start(&start), start.clone()).await?;
         if wait.is_zero() || !granted.is_none_idle() {
             return Ok(granted);
