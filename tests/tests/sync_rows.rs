@@ -18,6 +18,8 @@ mod exactly_once;
 mod forks;
 #[path = "e2e/gaps.rs"]
 mod gaps;
+#[path = "e2e/purchases.rs"]
+mod purchases;
 #[path = "e2e/storm.rs"]
 mod storm;
 
@@ -43,6 +45,11 @@ macro_rules! rows {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn a_command_sent_at_another_replica_reaches_its_device() {
                 super::commands::a_command_sent_at_another_replica_reaches_its_device().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_purchase_at_another_replica_reaches_its_machine() {
+                super::purchases::a_purchase_at_another_replica_reaches_its_machine().await;
             }
         }
     };
@@ -95,6 +102,17 @@ rows! {
         what_the_device_no_longer_holds_is_a_named_gap,
         one_device_ahead_of_the_server_is_healed_alone_with_an_alert,
         a_gap_that_nobody_can_fill_is_named_and_the_queue_goes_on;
+    purchases:
+        a_remote_purchase_is_dispensed_once_and_completes,
+        a_lost_reply_leaves_a_doubt_that_the_next_sync_ends_with_one_vend,
+        a_person_who_uses_the_machine_goes_first,
+        the_last_unit_goes_to_whoever_stands_there_and_the_purchase_is_given_back,
+        a_command_that_nobody_fetches_lapses_and_the_unit_is_free_again,
+        a_restart_before_the_command_arrived_gives_the_purchase_back,
+        a_power_cut_at_the_motor_stays_in_doubt_until_a_person_says,
+        a_vend_that_comes_after_a_reset_is_a_sale_with_an_alert,
+        what_was_reset_before_the_machine_heard_of_it_is_recalled,
+        a_lost_journal_leaves_the_doubt_to_a_person;
     storm:
         a_server_killed_again_and_again_loses_and_doubles_nothing,
         a_server_put_back_from_an_older_copy_is_told_again;
