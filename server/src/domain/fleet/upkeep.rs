@@ -3,6 +3,7 @@
 use crate::domain::fleet::StoredRecord;
 use crate::domain::ids::{AlertId, MachineId, OrderId};
 use crate::domain::order::{self, GATEWAY_CONTRADICTION, LATE_APPROVAL, ORDER_UNSETTLED};
+use crate::domain::pool::{LATE_VEND, PURCHASE_IN_DOUBT};
 use crate::domain::sync::{AlertKind, SlotRow};
 use uuid::Uuid;
 use vend_core::id::{Epoch, ProductId};
@@ -197,7 +198,7 @@ pub fn severity(kind: &str) -> Severity {
         AlertKind::CountersStepped,
         AlertKind::DeadLetter,
     ];
-    let money = [ORDER_UNSETTLED, LATE_APPROVAL, GATEWAY_CONTRADICTION];
+    let money = [ORDER_UNSETTLED, LATE_APPROVAL, GATEWAY_CONTRADICTION, PURCHASE_IN_DOUBT, LATE_VEND];
     if critical.iter().any(|k| k.as_str() == kind) || money.contains(&kind) {
         Severity::Critical
     } else {

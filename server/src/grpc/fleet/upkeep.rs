@@ -6,6 +6,7 @@ use crate::domain::fleet::{
 };
 use crate::domain::ids::{AlertId, MachineId};
 use crate::domain::order::{GATEWAY_CONTRADICTION, LATE_APPROVAL, ORDER_UNSETTLED};
+use crate::domain::pool::{LATE_VEND, MACHINE_RESTING, PURCHASE_IN_DOUBT, SOLD_LOCALLY};
 use crate::domain::sync::AlertKind;
 use crate::error::ApiError;
 use crate::grpc::fields::Fields;
@@ -19,7 +20,7 @@ use vend_core::id::ProductId;
 use vendfleet_proto::v1;
 
 /// What each alert is called below and in the contract. A wire type without a row is one this server raises no alert of.
-const ALERT_TYPES: [(&str, v1::AlertType); 16] = [
+const ALERT_TYPES: [(&str, v1::AlertType); 20] = [
     (AlertKind::RecordsMissing.as_str(), v1::AlertType::Gap),
     (AlertKind::JournalForked.as_str(), v1::AlertType::Fork),
     (AlertKind::MachineCloned.as_str(), v1::AlertType::MachineCloned),
@@ -36,6 +37,10 @@ const ALERT_TYPES: [(&str, v1::AlertType); 16] = [
     (ORDER_UNSETTLED, v1::AlertType::OrderUnsettled),
     (LATE_APPROVAL, v1::AlertType::LateApproval),
     (GATEWAY_CONTRADICTION, v1::AlertType::GatewayContradiction),
+    (PURCHASE_IN_DOUBT, v1::AlertType::PurchaseInDoubt),
+    (LATE_VEND, v1::AlertType::LateVend),
+    (SOLD_LOCALLY, v1::AlertType::SoldLocally),
+    (MACHINE_RESTING, v1::AlertType::MachineResting),
 ];
 
 pub(super) async fn get_machine_inventory(
