@@ -182,6 +182,8 @@ pub(crate) async fn callers_that_go_away_leave_one_order_or_none_per_key(engine:
     let mut leaving = JoinSet::new();
     for n in 0..10_u32 {
         let (caller, product) = (shop.caller(&format!("customer-{n}")), product.clone());
+        // Over another connection: who resets many calls at once loses the one it did it on.
+        let back = shop.caller(&format!("customer-{n}"));
         leaving.spawn(async move {
             for basket in 0..30 {
                 // Gone before, while and after it is committed.
@@ -192,7 +194,7 @@ pub(crate) async fn callers_that_go_away_leave_one_order_or_none_per_key(engine:
             }
             // And back: each key is one order, whatever became of it.
             for basket in 0..15 {
-                caller.order(&format!("basket-{basket}"), &[(&product, 1)]).await;
+                back.order(&format!("basket-{basket}"), &[(&product, 1)]).await;
             }
         });
     }
