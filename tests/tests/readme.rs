@@ -1,4 +1,4 @@
-//! The README's walk-through of an order works as pasted: its own lines, run by bash, against a real server.
+//! The README's walk-throughs of an order and of a remote purchase work as pasted: its own lines, run by bash, against a real server.
 //!
 //! grpcurl is in no package registry, so a `grpcurl` of four flags stands in its place and makes the same calls with
 //! `buf curl`: reflection, TLS, headers and JSON are real.
@@ -19,6 +19,9 @@ const BUF_VARIABLE: &str = "VENDFLEET_TEST_BUF";
 
 /// Streams are left alone after so long, whatever the README says.
 const STREAM_S: u32 = 3;
+
+/// Longest that a walk-through may take, seconds: a line that waits for what never comes fails its test.
+const PASTED_S: &str = "90";
 
 const GRPCURL: &str = r#"#!/usr/bin/env bash
 # What the README asks of grpcurl, said to buf curl. Each call's method and exit code go to calls.log.
@@ -71,18 +74,33 @@ fn tools(dir: &Path) -> PathBuf {
     tools
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_order_walk_through_works_as_pasted() {
+/// What pasting came to.
+struct Pasted {
+    calls: String,
+    out: String,
+    shown: String,
+}
+
+impl Pasted {
+    /// Exit codes of a method's calls.
+    fn of(&self, method: &str) -> Vec<String> {
+        let codes = self.calls.lines().filter_map(|line| line.strip_prefix(method)?.strip_prefix(' '));
+        codes.map(str::to_owned).collect()
+    }
+}
+
+/// Runs the lines under a heading, as an operator's shell would.
+async fn paste(heading: &str) -> Pasted {
     let server = TestServer::start(ServerOptions::embedded()).await;
     let dir = tempfile::tempdir().unwrap();
     symlink(server.data_dir(), dir.path().join("vendfleet-data")).unwrap();
     let tools = tools(dir.path());
     let path = env::var("PATH").unwrap();
     let calls = dir.path().join("calls.log");
-    let mut pasted = Command::new("bash");
+    let mut pasted = Command::new("timeout");
     pasted
-        .arg("-c")
-        .arg(format!("{}\nwait\n", block("## An order, from the shell")))
+        .args([PASTED_S, "bash", "-c"])
+        .arg(format!("{}\nwait\n", block(heading)))
         .current_dir(dir.path())
         .env("PATH", format!("{}:{path}", tools.display()))
         .env("VENDFLEET_SERVER__DATA_DIR", server.data_dir())
@@ -96,11 +114,14 @@ async fn the_order_walk_through_works_as_pasted() {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let shown = format!("{out}\n--- stderr\n{err}");
     let calls = fs::read_to_string(&calls).unwrap_or_default();
+    Pasted { calls, out: out.into_owned(), shown }
+}
 
-    let of = |method: &str| {
-        let codes = calls.lines().filter_map(|line| line.strip_prefix(method)?.strip_prefix(' '));
-        codes.map(str::to_owned).collect::<Vec<_>>()
-    };
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_order_walk_through_works_as_pasted() {
+    let pasted = paste("## An order, from the shell").await;
+    let Pasted { calls, out, shown } = &pasted;
+    let of = |method: &str| pasted.of(method);
     for (method, times) in [("ListProducts", 1), ("CreateOrder", 2), ("ListOrders", 1), ("GetOrder", 1)] {
         assert_eq!(of(method), vec!["0"; times], "{method}:\n{calls}\n{shown}");
     }
@@ -110,10 +131,25 @@ async fn the_order_walk_through_works_as_pasted() {
     }
     // buf shows the reason as base64; the message is readable.
     let cancelled = of("CancelOrder") == ["0"];
-    assert!(cancelled || err.contains("only a PENDING order can be cancelled"), "{calls}\n{shown}");
+    assert!(cancelled || shown.contains("only a PENDING order can be cancelled"), "{calls}\n{shown}");
     assert_eq!(out.matches("\"alreadyExisted\": true").count(), 1, "{shown}");
     for said in
         ["ORDER_EVENT_TYPE_CREATED", "dev.vendfleet.order.created", "dev.vendfleet.inventory.stock_changed"]
+    {
+        assert!(out.contains(said), "{said}:\n{shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_remote_purchase_walk_through_works_as_pasted() {
+    let pasted = paste("## A remote purchase, from the shell").await;
+    let Pasted { calls, out, shown } = &pasted;
+    let once = ["CreateMachine", "ListProducts", "ChooseProduct", "ResetMachine"];
+    for (method, times) in once.map(|method| (method, 1)).into_iter().chain([("StartWork", 3)]) {
+        assert_eq!(pasted.of(method), vec!["0"; times], "{method}:\n{calls}\n{shown}");
+    }
+    for said in
+        ["PURCHASE_STATE_DISPENSING", "SESSION_STATE_COMPLETED", "SESSION_STATE_RESET", "POOL_STATE_IDLE"]
     {
         assert!(out.contains(said), "{said}:\n{shown}");
     }
