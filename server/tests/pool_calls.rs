@@ -7,7 +7,8 @@ mod fleet_support;
 mod support;
 
 use fleet_support::{Stage, fields, id, operator, reason, refused};
-use server::domain::pool::JobDone;
+use server::domain::payment::Trouble;
+use server::domain::pool::{Job, JobDone};
 use support::{Hall, any, choice, machine, machine_of, real_machine, service};
 use tonic_types::StatusExt as _;
 use vendfleet_proto::v1::{
@@ -31,6 +32,7 @@ on_both_engines! {
     a_real_machine_sells_what_its_slot_holds,
     a_doubt_outlives_a_reset_and_is_resolved_once,
     stock_that_purchases_move_is_told,
+    money_that_cant_be_settled_is_set_aside_and_redriven,
     bad_fields_are_named,
 }
 
@@ -417,4 +419,46 @@ async fn stock_that_purchases_move_is_told(stage: Stage) {
     let (taken, back) = (told[told.len() - 2].clone(), told[told.len() - 1].clone());
     assert_eq!(taken, (v1::StockChangeCause::PurchaseCreated, purchase.purchase_id.clone(), -1, 4));
     assert_eq!(back, (v1::StockChangeCause::PurchaseFailed, purchase.purchase_id, 1, 5));
+}
+
+async fn money_that_cant_be_settled_is_set_aside_and_redriven(stage: Stage) {
+    let hall = Hall::new(&stage);
+    let cola = stage.product("COLA", 5).await;
+    machine(&stage, "one").await;
+    let begun = hall.begin().await;
+    let paid = v1::ChooseProductRequest { payment: v1::PaymentMode::Gateway.into(), ..choice(&begun, &cola) };
+    let purchase = hall.choose(paid).await.unwrap().purchase.unwrap();
+    let next = |jobs: Vec<Job>| jobs.into_iter().next().expect("a job is due");
+    hall.report(&next(hall.claim().await), JobDone::Authorised("pay-1".to_owned())).await;
+    hall.make_due().await;
+    hall.report(&next(hall.claim().await), JobDone::Elapsed).await;
+    let unknown = JobDone::Unknown {
+        trouble: Trouble::Timeout,
+        detail: "no answer".to_owned(),
+        again_in_ms: 3_600_000,
+    };
+    hall.report(&next(hall.claim().await), unknown).await;
+    assert!(hall.claim().await.is_empty());
+    // The machine and its customer don't wait for the money.
+    let session = hall.session(&begun.session.unwrap().session_id).await;
+    assert_eq!((session.state(), session.machine_state()), (SessionState::Completed, PoolState::Idle));
+    let list = || {
+        let request =
+            v1::ListDeadLettersRequest { kind: v1::DeadLetterKind::Payment.into(), ..Default::default() };
+        stage.fleet.list_dead_letters(operator(request))
+    };
+    let letter = list().await.unwrap().into_inner().dead_letters.remove(0);
+    assert_eq!(letter.subject, Some(v1::dead_letter::Subject::PurchaseId(purchase.purchase_id.clone())));
+    assert_eq!((letter.reason.as_str(), letter.state()), ("GATEWAY_TIMEOUT", v1::DeadLetterState::Open));
+    let redrive = |request_id: String| {
+        let dead_letter_id = letter.dead_letter_id.clone();
+        stage.fleet.redrive_dead_letter(operator(v1::RedriveDeadLetterRequest { request_id, dead_letter_id }))
+    };
+    let redriven = redrive(id()).await.unwrap().into_inner().dead_letter.unwrap();
+    assert_eq!((redriven.state(), redriven.redrives), (v1::DeadLetterState::Redriving, 1));
+    hall.report(&next(hall.claim().await), JobDone::Captured("pay-1".to_owned())).await;
+    let done = hall.session(&session.session_id).await;
+    assert_eq!((done.purchase.unwrap().state(), done.usage_count), (PurchaseState::Completed, 1));
+    assert_eq!(list().await.unwrap().into_inner().dead_letters[0].state(), v1::DeadLetterState::Done);
+    assert_eq!(reason(&refused(redrive(id())).await), "DEAD_LETTER_NOT_OPEN");
 }

@@ -31,7 +31,8 @@ pub use names::{alert_event_id, branch_id, dead_letter_id, gap_id, redriven_even
 pub use totals::{Disagreement, MachineTotals, TotalsFold};
 pub use upkeep::{
     Alert, AlertChange, AlertFilter, AlertState, DeadLetter, DeadLetterFilter, DeadLetterState, LOW_STOCK,
-    OrderLetter, Planned, REVOKED_UNSENT, SetAside, SetAsideKind, Severity, SlotInventory, severity,
+    OrderLetter, Planned, PurchaseLetter, REVOKED_UNSENT, SetAside, SetAsideKind, Severity, SlotInventory,
+    severity,
 };
 pub use upload::{
     Chain, EpochState, EpochSummary, Gap, OutcomeFilter, SettlementFact, StoredRecord, Transaction,

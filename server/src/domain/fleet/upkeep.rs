@@ -1,7 +1,7 @@
 //! What needs a person: slots that drift, dead letters, alerts.
 
 use crate::domain::fleet::StoredRecord;
-use crate::domain::ids::{AlertId, MachineId, OrderId};
+use crate::domain::ids::{AlertId, MachineId, OrderId, PurchaseId};
 use crate::domain::order::{self, GATEWAY_CONTRADICTION, LATE_APPROVAL, ORDER_UNSETTLED};
 use crate::domain::pool::{LATE_VEND, PURCHASE_IN_DOUBT};
 use crate::domain::sync::{AlertKind, SlotRow};
@@ -105,6 +105,29 @@ pub struct OrderLetter {
     pub trace_id: String,
 }
 
+/// Money of a purchase that could not be settled.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PurchaseLetter {
+    /// Its UUIDv7.
+    pub id: Uuid,
+    /// The purchase.
+    pub purchase: PurchaseId,
+    /// How far it is.
+    pub state: DeadLetterState,
+    /// UPPER_SNAKE reason of the last attempt.
+    pub reason: String,
+    /// For a person.
+    pub detail: String,
+    /// Redrives so far.
+    pub redrives: u32,
+    /// When it was set aside, ms since the Unix epoch.
+    pub created_at_ms: i64,
+    /// When it was last set aside again, redriven or done.
+    pub updated_at_ms: i64,
+    /// Trace of the purchase.
+    pub trace_id: String,
+}
+
 /// A dead letter of any kind.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SetAside {
@@ -112,6 +135,8 @@ pub enum SetAside {
     Record(DeadLetter),
     /// Work on an order.
     Order(OrderLetter),
+    /// Money of a purchase.
+    Purchase(PurchaseLetter),
 }
 
 impl SetAside {
@@ -120,6 +145,7 @@ impl SetAside {
         match self {
             Self::Record(letter) => letter.id,
             Self::Order(letter) => letter.id,
+            Self::Purchase(letter) => letter.id,
         }
     }
 }

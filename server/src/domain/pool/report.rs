@@ -102,6 +102,17 @@ pub fn claim(view: &mut View, id: PurchaseId, lease_ms: i64, writes: &mut Writes
     Some(purchase.clone())
 }
 
+/// Money that is being settled is asked after at once, whoever asks now. Whether there was any.
+pub fn redrive(view: &mut View, id: PurchaseId, at_ms: i64, writes: &mut Writes) -> bool {
+    let Some(purchase) = view.purchases.get_mut(&id) else { return false };
+    if !matches!(purchase.state, PurchaseState::Capturing | PurchaseState::Voiding) {
+        return false;
+    }
+    purchase.due_at_ms = AT_ONCE;
+    touched(view, id, at_ms, writes);
+    true
+}
+
 /// The command is in a Sync answer: from here on only the machine, or an operator, knows. The worker that sees the
 /// reservation lapse has lost it.
 pub fn hand_out(

@@ -3,7 +3,7 @@
 use super::out::epoch_out;
 use super::upkeep::cut;
 use crate::domain::fleet::{
-    DeadLetter, DeadLetterFilter, DeadLetterState, OrderLetter, SetAside, SetAsideKind,
+    DeadLetter, DeadLetterFilter, DeadLetterState, OrderLetter, PurchaseLetter, SetAside, SetAsideKind,
 };
 use crate::domain::ids::{MachineId, OrderId};
 use crate::error::ApiError;
@@ -65,6 +65,22 @@ fn dead_letter_out(letter: SetAside) -> v1::DeadLetter {
     match letter {
         SetAside::Record(letter) => record_out(letter),
         SetAside::Order(letter) => order_out(letter),
+        SetAside::Purchase(letter) => purchase_out(letter),
+    }
+}
+
+fn purchase_out(letter: PurchaseLetter) -> v1::DeadLetter {
+    v1::DeadLetter {
+        dead_letter_id: letter.id.to_string(),
+        kind: v1::DeadLetterKind::Payment.into(),
+        state: letter.state as i32,
+        reason: letter.reason,
+        detail: cut(&letter.detail, 512),
+        redrives: letter.redrives,
+        subject: Some(v1::dead_letter::Subject::PurchaseId(letter.purchase.to_string())),
+        create_time_ms: letter.created_at_ms,
+        update_time_ms: letter.updated_at_ms,
+        trace_id: letter.trace_id,
     }
 }
 

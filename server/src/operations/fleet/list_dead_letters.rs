@@ -6,7 +6,7 @@ use crate::domain::page::{Page, PageRequest};
 use crate::error::ApiError;
 use crate::operations::Deps;
 use crate::store::fleet::dead_letters;
-use crate::store::{Session, StoreError, orders};
+use crate::store::{Session, StoreError, orders, pool};
 use uuid::Uuid;
 
 /// A page of dead letters of all kinds, in the order they were set aside.
@@ -29,6 +29,10 @@ pub async fn list_dead_letters(
         let letters = orders::list_letters(&mut session, filter, page).await?;
         rows.extend(letters.into_iter().map(SetAside::Order));
     }
+    if is(&[SetAsideKind::Payment]) && filter.machine.is_none() && filter.order.is_none() {
+        let letters = pool::list_letters(&mut session, filter, page).await?;
+        rows.extend(letters.into_iter().map(SetAside::Purchase));
+    }
     // Each table gave enough to fill the page from it alone; ids rise with the time they were made.
     rows.sort_unstable_by_key(SetAside::id);
     Ok(Page::cut(rows, page.size, SetAside::id))
@@ -47,5 +51,8 @@ pub(super) async fn find(session: &mut Session, id: Uuid) -> Result<Option<SetAs
     if let Some(letter) = dead_letters::find(session, id).await? {
         return Ok(Some(SetAside::Record(letter)));
     }
-    Ok(orders::find_letter(session, id).await?.map(SetAside::Order))
+    if let Some(letter) = orders::find_letter(session, id).await? {
+        return Ok(Some(SetAside::Order(letter)));
+    }
+    Ok(pool::find_letter(session, id).await?.map(SetAside::Purchase))
 }

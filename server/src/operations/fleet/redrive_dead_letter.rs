@@ -16,7 +16,7 @@ use crate::operations::request::begin;
 use crate::store::events::{self, KIND_REDRIVEN, NewEvent, Origin, SYNC_SHARD};
 use crate::store::fleet::records::Kinds;
 use crate::store::fleet::{dead_letters, judged, records, slots};
-use crate::store::{Tx, commands};
+use crate::store::{Tx, commands, pool};
 use uuid::Uuid;
 use vend_core::id::Epoch;
 use vend_core::record::{Body, Record};
@@ -49,10 +49,22 @@ pub async fn redrive_dead_letter(deps: &Deps, key: RequestKey, id: Uuid) -> Resu
                 SetAside::Order(letter) => {
                     Ok(SetAside::Order(redrive_order(tx, letter, context, origin).await?))
                 }
+                SetAside::Purchase(letter) => {
+                    if !pool::redrive(tx, letter.purchase, now_ms).await? {
+                        let text = "the dead letter is done";
+                        return Err(ApiError::new(Reason::DeadLetterNotOpen, text)
+                            .with("dead_letter_id", id)
+                            .into());
+                    }
+                    find(tx, id).await?.ok_or_else(|| dead_letter_not_found(id).into())
+                }
             }
         })
     })
     .await?;
+    if matches!(letter, SetAside::Purchase(_)) {
+        deps.pool.wake_workers();
+    }
     if let SetAside::Record(letter) = &letter {
         super::hint(deps, &[letter.record.machine]).await;
     }

@@ -199,6 +199,11 @@ impl Pool {
         self.after.committed.subscribe()
     }
 
+    /// There may be work that no command of this replica has made.
+    pub(crate) fn wake_workers(&self) {
+        self.after.committed.send_modify(|commits| *commits = commits.wrapping_add(1));
+    }
+
     /// How many callers wait for a machine on this replica.
     #[must_use]
     pub fn waiting_callers(&self) -> usize {

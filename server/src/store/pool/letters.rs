@@ -1,9 +1,21 @@
 //! Dead letters of purchases: money that can't be settled.
 
-use crate::domain::pool::{Doubt, Mode, View};
+use super::load::PURCHASES;
+use super::rows::purchase;
+use super::write::write as write_all;
+use crate::domain::fleet::{DeadLetterFilter, DeadLetterState, PurchaseLetter};
+use crate::domain::ids::PurchaseId;
+use crate::domain::page::PageRequest;
+use crate::domain::pool::{self, Doubt, Mode, View, Writes};
 use crate::store::bulk::{Bulk, Kind};
-use crate::store::{StoreError, Tx};
+use crate::store::{Arg, Row, Session, StoreError, Tx};
 use Kind::{Bytes, Int};
+use sqlx::AssertSqlSafe;
+use std::fmt::Write as _;
+use uuid::Uuid;
+
+const SELECT: &str = "SELECT dead_letter_id, purchase_id, state, reason, detail, redrives, created_at_ms, \
+     updated_at_ms, trace_id FROM purchase_dead_letters";
 
 /// None is there for most.
 static DONE: Bulk = Bulk::new(
@@ -43,4 +55,59 @@ pub(super) async fn write(tx: &mut Tx, view: &View, doubts: &[Doubt]) -> Result<
     }
     done.write(tx).await?;
     Ok(())
+}
+
+fn letter(row: &Row) -> Result<PurchaseLetter, StoreError> {
+    let mut c = row.columns();
+    Ok(PurchaseLetter {
+        id: c.uuid()?,
+        purchase: PurchaseId(c.uuid()?),
+        state: DeadLetterState::from_number(c.int()?).ok_or_else(|| c.damaged("not a state"))?,
+        reason: c.text()?.to_owned(),
+        detail: c.text()?.to_owned(),
+        redrives: c.number()?,
+        created_at_ms: c.int()?,
+        updated_at_ms: c.int()?,
+        trace_id: c.text()?.to_owned(),
+    })
+}
+
+/// One dead letter of a purchase.
+pub async fn find_letter(session: &mut Session, id: Uuid) -> Result<Option<PurchaseLetter>, StoreError> {
+    let sql = AssertSqlSafe(format!("{SELECT} WHERE dead_letter_id = $1"));
+    session.optional(sql, &[(&id).into()]).await?.as_ref().map(letter).transpose()
+}
+
+/// Dead letters of purchases in the order of their creation.
+pub async fn list_letters(
+    session: &mut Session,
+    filter: &DeadLetterFilter,
+    page: &PageRequest<Uuid>,
+) -> Result<Vec<PurchaseLetter>, StoreError> {
+    let after = page.after.unwrap_or(Uuid::nil());
+    let mut args: Vec<Arg<'_>> = vec![(&after).into(), page.limit().into()];
+    let mut sql = format!("{SELECT} WHERE dead_letter_id > $1");
+    if let Some(state) = filter.state {
+        args.push((state as i64).into());
+        let _ = write!(sql, " AND state = ${}", args.len());
+    }
+    sql.push_str(" ORDER BY dead_letter_id LIMIT $2");
+    session.all(AssertSqlSafe(sql), &args).await?.iter().map(letter).collect()
+}
+
+/// Hands a purchase's money that was set aside back to the workers. Whether there is any to settle.
+pub async fn redrive(tx: &mut Tx, id: PurchaseId, at_ms: i64) -> Result<bool, StoreError> {
+    let mut view = View::default();
+    for row in PURCHASES.fetch(tx, &[id.as_bytes()]).await? {
+        view.purchases.insert(id, purchase(&mut row.columns())?);
+    }
+    let mut writes = Writes::default();
+    if !pool::redrive(&mut view, id, at_ms, &mut writes) {
+        return Ok(false);
+    }
+    let sql = "UPDATE purchase_dead_letters SET state = 2, redrives = redrives + 1, updated_at_ms = $2 \
+               WHERE purchase_id = $1";
+    tx.execute(sql, &[id.as_bytes().into(), at_ms.into()]).await?;
+    write_all(tx, &view, &writes).await?;
+    Ok(true)
 }

@@ -38,7 +38,7 @@ pub(super) static SESSIONS: Keyed =
     Keyed::new(concat!("SELECT ", session_columns!(), " FROM sessions s WHERE s.session_id"), &SESSION_KINDS);
 
 /// A worker's claim locks these alone.
-static PURCHASES: Keyed = Keyed::new(
+pub(super) static PURCHASES: Keyed = Keyed::new(
     concat!("SELECT ", purchase_columns!(), " FROM purchases u WHERE u.purchase_id"),
     &PURCHASE_KINDS,
 )
