@@ -30,6 +30,7 @@ pub mod gateway;
 pub mod link;
 pub mod nats;
 pub mod orders;
+pub mod pool;
 pub mod postgres;
 pub mod private_postgres;
 pub mod refusal;

@@ -155,6 +155,16 @@ impl Shop {
         Operator::new(&self.channel(0, &self.operator))
     }
 
+    /// A channel of a server that acts for customers.
+    pub fn service_channel(&self, replica: usize) -> AuthorizedChannel {
+        self.channel(replica, &self.service)
+    }
+
+    /// An operator's channel.
+    pub fn operator_channel(&self, replica: usize) -> AuthorizedChannel {
+        self.channel(replica, &self.operator)
+    }
+
     /// A server that acts for this customer, over a connection of its own to the first replica.
     pub fn caller(&self, customer: &str) -> Caller {
         self.caller_at(0, customer)

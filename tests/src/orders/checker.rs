@@ -59,7 +59,7 @@ pub async fn examine(shop: &Shop, charges: Option<BTreeMap<String, Charge>>) -> 
     (Checked { orders: books.orders.len(), events: books.events.len() }, found)
 }
 
-async fn products(shop: &Shop) -> Vec<v1::Product> {
+pub(crate) async fn products(shop: &Shop) -> Vec<v1::Product> {
     let mut catalog = shop.operator().catalog;
     let mut request =
         v1::ListProductsRequest { page_size: PAGE_SIZE, include_archived: true, ..Default::default() };
@@ -74,7 +74,7 @@ async fn products(shop: &Shop) -> Vec<v1::Product> {
     }
 }
 
-async fn adjusted(shop: &Shop) -> BTreeMap<String, i64> {
+pub(crate) async fn adjusted(shop: &Shop) -> BTreeMap<String, i64> {
     let mut sums = BTreeMap::new();
     let rows: Vec<(Vec<u8>, i64)> =
         shop.rows().await.all("SELECT product_id, delta FROM stock_adjustments").await;

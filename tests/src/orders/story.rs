@@ -45,7 +45,7 @@ pub fn breaches(books: &Books) -> Vec<String> {
     found
 }
 
-fn holds_stock(order: &v1::Order) -> bool {
+pub(crate) fn holds_stock(order: &v1::Order) -> bool {
     matches!(order.status(), OrderStatus::Pending | OrderStatus::Processing | OrderStatus::Paid)
 }
 

@@ -1,0 +1,84 @@
+//! Remote purchases, from outside: real servers in processes of their own, real TLS, a gateway with books of its own, and after
+//! each test the checker of invariants 3 and 5 (DESIGN section 8). What the storage engine has a part in runs on both.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
+#![allow(clippy::disallowed_methods, reason = "tests read the real clock")]
+
+#[path = "pool/holding.rs"]
+mod holding;
+#[path = "pool/killed.rs"]
+mod killed;
+#[path = "pool/lost.rs"]
+mod lost;
+#[path = "pool/replicas.rs"]
+mod replicas;
+#[path = "pool/resetting.rs"]
+mod resetting;
+
+macro_rules! promises {
+    ($($module:ident: $($promise:ident),* $(,)?;)*) => {
+        mod sqlite {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    super::$module::$promise(vendfleet_tests::fleet::Engine::Sqlite).await;
+                }
+            )*)*
+        }
+
+        mod postgres {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    super::$module::$promise(vendfleet_tests::fleet::Engine::Postgres).await;
+                }
+            )*)*
+        }
+    };
+}
+
+promises! {
+    holding:
+        a_lease_that_is_over_frees_the_machine_and_the_late_choice_is_refused,
+        a_caller_that_timed_out_and_asks_again_has_the_same_session,
+        a_choice_whose_answer_was_lost_buys_once,
+        usage_stays_fair,
+        a_machine_that_keeps_failing_rests_and_comes_back,
+        who_waits_is_served_in_order_and_told_when_the_wait_is_over;
+    lost:
+        a_lost_authorisation_is_let_go_and_nothing_comes_out,
+        a_lost_capture_is_asked_again_and_taken_once,
+        a_gateway_that_is_down_does_not_hold_the_machine,
+        a_declined_purchase_gives_its_unit_back;
+    resetting:
+        a_reset_ends_each_state,
+        a_late_job_of_a_reset_session_neither_completes_nor_counts,
+        resets_race_jobs_and_the_books_add_up;
+    killed:
+        killed_before_the_money_is_asked_for_it_is_asked_for_once_it_is_back,
+        killed_while_the_money_is_asked_for_it_asks_again_and_holds_it_once,
+        killed_while_the_machine_dispenses_it_completes_once,
+        killed_while_the_money_is_taken_it_is_taken_once,
+        killed_while_the_money_is_let_go_none_is_kept,
+        killed_after_the_end_nobody_is_asked_again,
+        killed_again_and_again_every_unit_and_cent_is_accounted_for;
+}
+
+/// Several replicas share a PostgreSQL database.
+macro_rules! together {
+    ($($promise:ident),* $(,)?) => {
+        mod replicated {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    super::replicas::$promise().await;
+                }
+            )*
+        }
+    };
+}
+
+together! {
+    two_replicas_never_give_one_machine_to_two_customers,
+    what_a_killed_replica_had_in_hand_another_finishes,
+    a_replica_frozen_past_its_claim_wakes_up_and_changes_nothing,
+}

@@ -1,0 +1,112 @@
+//! Several replicas on one PostgreSQL database.
+
+use tokio::task::JoinSet;
+use vendfleet_proto::v1::{self, PaymentMode, PurchaseState, SessionState};
+use vendfleet_tests::{
+    fleet::Engine,
+    gateway::{Manner, Op, Step},
+    orders::{Shop, till::Till},
+    pool::{
+        Buyer,
+        checker::{Marks, check, check_paid},
+        machine,
+    },
+    refusal::refusal,
+    wait::{PATIENCE, until_true},
+};
+
+use crate::killed::quiet;
+
+pub(crate) async fn two_replicas_never_give_one_machine_to_two_customers() {
+    const CALLERS: usize = 24;
+    const TIMES: usize = 6;
+    let shop = Shop::start(Engine::Postgres, 2, |o| o.set("worker.poll_ms", 20)).await;
+    for _ in 0..3 {
+        machine(&shop, 5).await;
+    }
+    let product = shop.product("COLA", 60).await;
+    let mut buying = JoinSet::new();
+    for n in 0..CALLERS {
+        let (buyer, product) = (Buyer::new(&shop, n % 2, &format!("customer-{n}")), product.clone());
+        buying.spawn(async move {
+            let mut made = 0;
+            for time in 0..TIMES {
+                let wait_ms = if time % 2 == 0 { 0 } else { 300 };
+                let held = match buyer.ask(&v1::StartWorkRequest { wait_ms, ..buyer.wish() }).await {
+                    Ok(held) => held,
+                    Err(status) => {
+                        assert_eq!(refusal(&status).reason, "NO_IDLE_MACHINE", "{status:?}");
+                        continue;
+                    }
+                };
+                match buyer.choose(&Buyer::choice(&held, &product, PaymentMode::None)).await {
+                    Ok(_) => made += 1,
+                    Err(status) => {
+                        assert_eq!(refusal(&status).reason, "INSUFFICIENT_STOCK", "{status:?}");
+                    }
+                }
+            }
+            made
+        });
+    }
+    let made: usize = buying.join_all().await.into_iter().sum();
+    quiet(&shop).await;
+    let checked = check(&shop).await;
+    assert!(made >= 3, "{made} purchases are no crowd");
+    assert_eq!((checked.completed, checked.failed), (made, 0));
+}
+
+pub(crate) async fn what_a_killed_replica_had_in_hand_another_finishes() {
+    let mut till = Till::open(Engine::Postgres, 2, |o| o).await;
+    for _ in 0..4 {
+        machine(&till.shop, 0).await;
+    }
+    let product = till.shop.product("COLA", 20).await;
+    let silent = || Step::approve().but(Manner::Silence);
+    till.gateway.script(Op::Authorise, [silent(), silent(), Step::approve(), Step::approve()]);
+    till.gateway.script(Op::Capture, [silent(), silent()]);
+    let ann = Buyer::new(&till.shop, 1, "ann");
+    let mut sessions = Vec::new();
+    for _ in 0..4 {
+        sessions.push(ann.buy(&product, PaymentMode::Gateway).await.session_id);
+    }
+    until_true("all of them to be asked for", PATIENCE, || async { till.gateway.calls().len() >= 6 }).await;
+    till.shop.replicas[0].server.kill();
+    for session in &sessions {
+        let over = ann.over(session).await;
+        assert!(matches!(over.state(), SessionState::Completed | SessionState::Failed), "{over:?}");
+    }
+    till.shop.replicas[0].restart().await;
+    let checked = check_paid(&till).await;
+    assert_eq!(checked.completed + checked.failed, 4);
+    assert!(checked.completed >= 2, "{checked:?}");
+}
+
+pub(crate) async fn a_replica_frozen_past_its_claim_wakes_up_and_changes_nothing() {
+    let mut till = Till::open(Engine::Postgres, 2, |o| o).await;
+    machine(&till.shop, 0).await;
+    let product = till.shop.product("COLA", 20).await;
+    // Whoever claims it waits for an answer; both replicas are frozen for a moment, and the one that did not ask goes on.
+    till.gateway.script(Op::Capture, [Step::nothing(Manner::Silence)]);
+    let ann = Buyer::new(&till.shop, 1, "ann");
+    let bought = ann.buy(&product, PaymentMode::Gateway).await;
+    until_true("the money to be asked for", PATIENCE, || async {
+        till.gateway.count(Op::Capture, &bought.purchase_id) == 1
+    })
+    .await;
+    till.shop.replicas[0].server.freeze();
+    let over = ann.over(&bought.session_id).await;
+    assert_eq!(over.purchase.as_ref().unwrap().state(), PurchaseState::Completed);
+    let mut marks = Marks::default();
+    marks.rise(&till.shop).await;
+    till.shop.replicas[0].server.thaw();
+    // It works again, and has had its say by then.
+    let elsewhere = Buyer::new(&till.shop, 0, "bob");
+    let next = elsewhere.buy(&product, PaymentMode::None).await;
+    elsewhere.over(&next.session_id).await;
+    marks.rise(&till.shop).await;
+    assert_eq!(ann.session(&bought.session_id).await.unwrap().purchase, over.purchase);
+    till.shop.replicas[0].server.kill();
+    till.shop.replicas[0].restart().await;
+    assert_eq!(check_paid(&till).await.completed, 2);
+}
