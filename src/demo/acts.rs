@@ -4,6 +4,7 @@ use super::DemoArgs;
 use super::api::{Operator, PricedSlot};
 use super::cast::{Actor, Fate, sell};
 use super::child::Server;
+use super::remote;
 use super::report::{self, Report};
 use super::stage::Stage;
 use anyhow::{Context as _, Result};
@@ -132,9 +133,18 @@ pub(super) async fn play(args: DemoArgs) -> Result<ExitCode> {
     }
     stage.tell(&format!("{} units sold in all", sold.load(Ordering::Relaxed)));
 
+    stage.act("Somebody buys who does not stand there");
+    let first_product = products.first().map(|product| product.product_id.clone()).unwrap_or_default();
+    let remote = remote::buy(&stage, &mut cast, &mut operator, &first_product).await?;
+    for actor in &cast {
+        actor.machine.sync_now();
+        actor.machine.settled(PATIENCE, true).await.context("waiting for what was bought from afar")?;
+    }
+
     stage.act("The report: what the devices hold, held against what the server says");
     let mut report = Report::read(&cast, &mut operator, &[first, second]).await?;
     report.separated = separated;
+    report.remote = Some(remote);
     stage.close();
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);

@@ -11,9 +11,12 @@ use tonic::{Request, Status};
 use vendfleet_proto::v1;
 use vendfleet_proto::v1::catalog_service_client::CatalogServiceClient;
 use vendfleet_proto::v1::fleet_service_client::FleetServiceClient;
+use vendfleet_proto::v1::orchestrator_service_client::OrchestratorServiceClient;
 
 /// Longest wait for one call.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// Longest wait for a machine that is free.
+const REMOTE_WAIT_MS: u32 = 8_000;
 /// Pages asked for at once.
 const PAGE_SIZE: i32 = 200;
 /// Most pages of one list: a bound, far above what a demo has.
@@ -23,6 +26,7 @@ const MAX_PAGES: usize = 50;
 pub(super) struct Operator {
     fleet: FleetServiceClient<InterceptedService<Channel, Bearer>>,
     catalog: CatalogServiceClient<InterceptedService<Channel, Bearer>>,
+    orchestrator: OrchestratorServiceClient<InterceptedService<Channel, Bearer>>,
     context: Context,
 }
 
@@ -55,7 +59,8 @@ impl Operator {
         let bearer = Bearer(format!("Bearer {token}").parse()?);
         Ok(Self {
             fleet: FleetServiceClient::with_interceptor(channel.clone(), bearer.clone()),
-            catalog: CatalogServiceClient::with_interceptor(channel, bearer),
+            catalog: CatalogServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            orchestrator: OrchestratorServiceClient::with_interceptor(channel, bearer),
             context: Context::system(),
         })
     }
@@ -216,6 +221,47 @@ impl Operator {
             request.page_token = page.next_page_token;
         }
         Ok(all)
+    }
+
+    /// Takes a real machine that can give the product.
+    pub(super) async fn start_work(&mut self, product_id: &str) -> Result<(v1::MachineSession, String)> {
+        let request = v1::StartWorkRequest {
+            request_id: self.request_id(),
+            wait_ms: REMOTE_WAIT_MS,
+            product_id: product_id.to_owned(),
+            kind: v1::MachineKind::Real.into(),
+            ..Default::default()
+        };
+        let begun = self.orchestrator.start_work(request).await.context("StartWork")?.into_inner();
+        Ok((begun.session.context("StartWork: no session")?, begun.session_token))
+    }
+
+    /// Buys one unit in the session; the caller has the money.
+    pub(super) async fn choose(
+        &mut self,
+        session: &v1::MachineSession,
+        token: &str,
+        product_id: &str,
+    ) -> Result<()> {
+        let request = v1::ChooseProductRequest {
+            request_id: self.request_id(),
+            session_id: session.session_id.clone(),
+            session_token: token.to_owned(),
+            product_id: product_id.to_owned(),
+            payment: v1::PaymentMode::None.into(),
+            ..Default::default()
+        };
+        self.orchestrator.choose_product(request).await.context("ChooseProduct")?;
+        Ok(())
+    }
+
+    /// A session's purchase as it is now.
+    pub(super) async fn purchase(&mut self, session_id: &str) -> Result<v1::Purchase> {
+        let request =
+            v1::GetMachineSessionRequest { session_id: session_id.to_owned(), ..Default::default() };
+        let found = self.orchestrator.get_machine_session(request).await.context("GetMachineSession")?;
+        let session = found.into_inner().session.context("GetMachineSession: no session")?;
+        session.purchase.context("GetMachineSession: no purchase")
     }
 
     pub(super) async fn totals(&mut self, machine_id: &str) -> Result<v1::GetMachineTotalsResponse> {

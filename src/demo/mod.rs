@@ -7,6 +7,7 @@ mod acts;
 mod api;
 mod cast;
 mod child;
+mod remote;
 mod report;
 mod stage;
 

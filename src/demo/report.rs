@@ -3,6 +3,7 @@
 use super::api::Operator;
 use super::cast::{Actor, Fate};
 use super::child;
+use super::remote::Remote;
 use anyhow::Result;
 use fleet_client::simulate::report::{EpochReport, MachineReport};
 use serde::Serialize;
@@ -18,6 +19,8 @@ pub(super) struct Report {
     alerts: BTreeMap<String, Seen>,
     /// The machine that a clone became.
     pub(super) separated: Option<String>,
+    /// What was bought from afar.
+    pub(super) remote: Option<Remote>,
     prices_in_force: BTreeMap<String, usize>,
 }
 
@@ -132,12 +135,14 @@ impl Report {
             seen.raised += 1;
             seen.open += u64::from(alert.state() != v1::AlertState::Resolved);
         }
-        Ok(Self { machines, alerts, separated: None, prices_in_force })
+        Ok(Self { machines, alerts, separated: None, remote: None, prices_in_force })
     }
 
     /// No record is anywhere but where it must be, and all money is accounted for.
     pub(super) fn is_clean(&self) -> bool {
-        self.machines.iter().all(Row::is_clean) && self.prices_in_force.keys().eq(["version 2"])
+        self.machines.iter().all(Row::is_clean)
+            && self.prices_in_force.keys().eq(["version 2"])
+            && self.remote.as_ref().is_some_and(Remote::is_clean)
     }
 }
 
@@ -232,6 +237,9 @@ impl fmt::Display for Report {
             sum(|r| r.on_server.dead_lettered),
             sum(|r| r.on_server.missing),
         )?;
+        if let Some(remote) = &self.remote {
+            write!(f, "{remote}")?;
+        }
         writeln!(f, "sales whose motor turned twice  {:>6}", sum(|r| r.driven_twice))?;
         writeln!(f, "motor turns without a record    {:>6}", sum(|r| r.turns_unrecorded))?;
         let off = self.machines.iter().filter(|r| !r.money_conserved).count();
