@@ -59,6 +59,8 @@ pub(crate) async fn a_caller_that_timed_out_and_asks_again_has_the_same_session(
     machine(&shop, 0).await;
     let ann = Buyer::new(&shop, 0, "ann");
     let wish = ann.wish();
+    // It is connected before the wire is bad.
+    ann.session(&wish.request_id).await.unwrap_err();
     shop.replicas[0].link.lose_replies();
     let asked = tokio::time::timeout(Duration::from_millis(700), ann.ask(&wish)).await;
     assert!(!matches!(asked, Ok(Ok(_))), "an answer came over a wire that carries none");
