@@ -19,6 +19,8 @@ mod failures;
 mod leases;
 #[path = "conformance/orders.rs"]
 mod orders;
+#[path = "conformance/pool.rs"]
+mod pool;
 #[path = "conformance/records.rs"]
 mod records;
 #[path = "conformance/retention.rs"]
@@ -55,6 +57,12 @@ macro_rules! promises {
 }
 
 promises! {
+    pool:
+        sessions_and_purchases_read_back_as_they_were_written,
+        a_request_id_begins_one_session_and_its_rival_leaves_nothing,
+        a_due_purchase_goes_to_one_worker,
+        held_candidates_are_passed_by_and_then_waited_for,
+        a_reservation_never_falls_below_zero;
     views:
         a_view_reads_back_as_it_was_written,
         a_machine_that_does_not_exist_is_left_out,

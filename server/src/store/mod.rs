@@ -7,8 +7,8 @@
 //! - Reads: [`Store::read`] gives a [`Session`].
 //! - Writes: [`Store::run_tx`] runs a function in a transaction on a task of its own, and again when it lost a race. The
 //!   hot path of Sync uses [`Store::begin_hot`] from its committer instead.
-//! - **Architecture Invariant**: rows are locked in one order: `machine_sync` rows by machine id, then whatever belongs to
-//!   them, then request ids, orders by id, products by id, alerts, and event heads last, by shard.
+//! - **Architecture Invariant**: rows are locked in one order: `machine_sync` rows by machine id, pool rows by machine id,
+//!   then whatever belongs to them, then request ids, orders by id, products by id, alerts, and event heads last, by shard.
 //!
 //! To add a table: a step in `migrations/` for both engines under one name, listed in `migrate.rs`; to add a promise: a
 //! function of the conformance suite.

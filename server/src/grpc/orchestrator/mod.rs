@@ -69,7 +69,7 @@ impl OrchestratorService for OrchestratorGrpc {
         let mut fields = Fields::default();
         let request_id = std::mem::take(&mut message.request_id);
         let key = request_key(&mut fields, &caller, "ChooseProduct", &request_id, &message);
-        let new = parse::choice(&mut fields, key, message);
+        let new = parse::choice(&mut fields, key, &message);
         let (made, now, already_existed) = pool::choose_product(&self.deps, fields.finish(new)?).await?;
         Ok(Response::new(v1::ChooseProductResponse {
             purchase: Some(purchase_out(&made)),

@@ -51,7 +51,7 @@ pub(super) fn pick(fields: &mut Fields, message: &mut v1::StartWorkRequest) -> O
 pub(super) fn choice(
     fields: &mut Fields,
     key: Option<RequestKey>,
-    message: v1::ChooseProductRequest,
+    message: &v1::ChooseProductRequest,
 ) -> Option<NewChoice> {
     let session = fields.uuid("session_id", &message.session_id).map(SessionId);
     let token = fields.text::<1, MAX_TOKEN_BYTES>("session_token", &message.session_token);

@@ -50,6 +50,7 @@ fn again(error: StoreError) -> StoreError {
 
 /// What StartWork came to.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once per call and moved to its caller")]
 pub(super) enum Granted {
     /// A session, begun now or before.
     Session {

@@ -37,6 +37,7 @@ pub(super) fn no_idle(why: NoIdle, fitting: u64, context: &Context) -> ApiError 
 
 /// The failure of a refusal.
 #[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "the end of a refusal, and a map_err function")]
 pub fn refused(refusal: Refusal) -> ApiError {
     match refusal {
         Refusal::NoIdleMachine => ApiError::new(Reason::NoIdleMachine, "no machine that fits is idle"),
