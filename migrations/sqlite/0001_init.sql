@@ -313,7 +313,8 @@ CREATE TABLE products (
     description TEXT NOT NULL DEFAULT '',
     currency TEXT NOT NULL,
     price_minor BIGINT NOT NULL CHECK (price_minor BETWEEN 0 AND 1000000000000),
-    stock BIGINT NOT NULL CHECK (stock BETWEEN 0 AND 1000000000),
+    -- No upper bound here: what an order gives back must always fit. AdjustStock has one.
+    stock BIGINT NOT NULL CHECK (stock >= 0),
     low_stock_threshold BIGINT NOT NULL DEFAULT 0,
     version BIGINT NOT NULL DEFAULT 1,
     created_at_ms BIGINT NOT NULL,

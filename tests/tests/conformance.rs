@@ -106,6 +106,8 @@ promises! {
         opposite_orders_and_adjustments_never_deadlock,
         an_order_is_claimed_by_one_worker,
         a_lease_that_is_over_is_claimed_anew_with_a_higher_fence,
+        a_steady_stream_of_new_orders_keeps_no_old_one_waiting,
+        what_is_given_back_fits_above_the_limit_of_adjustments,
         a_claim_and_a_cancel_can_not_both_win,
         a_fact_is_noted_once,
         orders_are_listed_by_their_filter_in_pages;

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use vend_core::id::ProductId;
 use vend_core::money::{Currency, Minor};
 
-/// Most units of central stock.
+/// Most units of central stock that an adjustment may lift a product to. What orders give back comes on top.
 pub const MAX_STOCK: i64 = 1_000_000_000;
 /// Highest price, minor units.
 pub const MAX_PRICE_MINOR: Minor = 1_000_000_000_000;
@@ -223,7 +223,7 @@ pub enum StockRefusal {
 pub fn adjusted(stock: i64, delta: i64) -> Result<i64, StockRefusal> {
     match stock.checked_add(delta) {
         Some(after) if after < 0 => Err(StockRefusal::Insufficient),
-        Some(after) if after > MAX_STOCK => Err(StockRefusal::AboveLimit),
+        Some(after) if delta > 0 && after > MAX_STOCK => Err(StockRefusal::AboveLimit),
         Some(after) => Ok(after),
         None if delta < 0 => Err(StockRefusal::Insufficient),
         None => Err(StockRefusal::AboveLimit),

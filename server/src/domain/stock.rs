@@ -65,8 +65,7 @@ impl Shelf {
     }
 
     /// Moves a product's stock; `None`, and nothing changed, when it is not there or would fall below zero. What is given back
-    /// is never dropped here: should it lift stock above its limit, the database refuses the whole change, and the order keeps
-    /// its units until there is room.
+    /// always fits: only adjustments have an upper bound.
     pub fn shift(&mut self, product: ProductId, delta: i64) -> Option<(StockMove, Option<Crossing>)> {
         let entry = self.products.get_mut(&product)?;
         let after = entry.product.stock.checked_add(delta).filter(|after| *after >= 0)?;

@@ -142,17 +142,17 @@ async fn futures_of<T, F: Future<Output = Result<T, StoreError>>>(
 
 pub(crate) async fn stock_below_zero_is_refused_by_the_database(stage: &Stage) {
     add_product(stage, 1, "A").await.unwrap();
-    for change in ["UPDATE products SET stock = stock - 6", "UPDATE products SET stock = 1000000001"] {
-        let error = stage
-            .store
-            .run_tx("oversell", change, |tx, change| {
-                Box::pin(async move { Ok(End::Commit(tx.execute(*change, &[]).await?)) })
+    let error = stage
+        .store
+        .run_tx("oversell", (), |tx, ()| {
+            Box::pin(async move {
+                Ok(End::Commit(tx.execute("UPDATE products SET stock = stock - 6", &[]).await?))
             })
-            .await
-            .unwrap_err();
-        assert!(matches!(error, StoreError::Data(_)), "{error:?}");
-        assert!(!error.to_string().contains("UPDATE"), "no statement in words for callers");
-    }
+        })
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Data(_)), "{error:?}");
+    assert!(!error.to_string().contains("UPDATE"), "no statement in words for callers");
     assert_eq!(stage.number("SELECT stock FROM products").await, 5);
 }
 

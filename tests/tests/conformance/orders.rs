@@ -195,6 +195,31 @@ pub(crate) async fn a_lease_that_is_over_is_claimed_anew_with_a_higher_fence(sta
     }
 }
 
+pub(crate) async fn a_steady_stream_of_new_orders_keeps_no_old_one_waiting(stage: &Stage) {
+    stock_up(stage, 1, 1_000).await;
+    let commands: Vec<Command> = (0..4).map(|n| create("anna", &format!("old{n}"), &[(1, 1)])).collect();
+    make(&stage.store, &commands).await;
+    assert_eq!(claim(&stage.store, 4, 60_000).await.len(), 4);
+    stage.execute("UPDATE orders SET due_at_ms = 2").await;
+    let commands: Vec<Command> = (0..10).map(|n| create("anna", &format!("new{n}"), &[(1, 1)])).collect();
+    make(&stage.store, &commands).await;
+    let again = |claimed: &[server::domain::order::Order]| {
+        claimed.iter().filter(|order| order.state.fence > 1).count()
+    };
+    let claimed = claim(&stage.store, 6, 60_000).await;
+    assert_eq!((claimed.len(), again(&claimed)), (6, 3));
+    let claimed = claim(&stage.store, 6, 60_000).await;
+    assert_eq!((claimed.len(), again(&claimed)), (6, 1), "what one leaves is the other's");
+}
+
+pub(crate) async fn what_is_given_back_fits_above_the_limit_of_adjustments(stage: &Stage) {
+    stock_up(stage, 1, 1_000_000_000).await;
+    let order = make(&stage.store, &[create("anna", "k", &[(1, 5)])]).await.remove(0);
+    stage.execute("UPDATE products SET stock = 1000000000").await;
+    batch(&stage.store, &[cancel(order.id)], Keys::TrustNew).await.unwrap();
+    assert_eq!(stock(stage, 1).await, 1_000_000_005);
+}
+
 pub(crate) async fn a_claim_and_a_cancel_can_not_both_win(stage: &Stage) {
     stock_up(stage, 1, 1_000).await;
     let commands: Vec<Command> = (0..40).map(|n| create("anna", &format!("k{n}"), &[(1, 1)])).collect();

@@ -127,7 +127,10 @@ impl World {
                 }
                 Some(_) => {}
             }
-            assert_eq!(order.total_minor, order.lines.iter().map(|line| line.total_minor()).sum::<i64>());
+            assert_eq!(
+                order.total_minor,
+                order.lines.iter().map(crate::domain::order::Line::total_minor).sum::<i64>()
+            );
         }
         for (product, initial) in &self.initial {
             let held: i64 = self

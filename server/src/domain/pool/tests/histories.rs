@@ -72,7 +72,7 @@ fn check(
         assert!(fence <= pooled.fence, "fences only rise");
         match pooled.standing {
             Standing::Idle => {
-                assert_eq!((pooled.session, pooled.purchase, pooled.free_at_ms), (None, None, 0))
+                assert_eq!((pooled.session, pooled.purchase, pooled.free_at_ms), (None, None, 0));
             }
             Standing::Processing => assert!(pooled.session.is_some() && pooled.purchase.is_some()),
             _ => {}
