@@ -6,7 +6,7 @@ use server::domain::ids::{AlertId, CredentialId, MachineId};
 use server::domain::sync::{
     AlertKind, AlertOver, AlertRaise, AssignmentCause, AssignmentRow, Branch, BranchKey, BranchReason,
     BranchState, ConfigFact, Disposition, EpochRow, EpochStatus, LastContact, Ledger, MachineStanding,
-    MachineView, SlotRow, Sold, SyncCall, Verdict, VerdictReason, Writes,
+    MachineView, Seldom, SlotRow, Sold, SyncCall, Verdict, VerdictReason, Writes,
 };
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use vend_core::counters::Totals;
 use vend_core::id::{BootId, ConfigId, Epoch, ProductId};
 use vend_core::money::Currency;
 use vend_core::record::EpochReason;
+use vend_core::time::ClockQuality;
 
 /// Loads one call's machine, changes it, writes it.
 async fn change(stage: &Stage, call: &SyncCall, with: impl FnOnce(&mut MachineView, &mut Writes)) {
@@ -113,6 +114,13 @@ pub(crate) async fn a_view_reads_back_as_it_was_written(stage: &Stage) {
         machine.last_contact =
             Some(LastContact { boot: BootId([4; 16]), uptime_ms: 1 << 40, at_ms: START_MS });
         (machine.sync_count, machine.firmware) = (77, "1.2 \u{e9}".to_owned());
+        machine.seldom = Seldom {
+            command_number: 12,
+            has_commands: true,
+            out_of_service: true,
+            clock_offset_ms: -5_000,
+            clock: ClockQuality::Synced,
+        };
         view.machine_dirty = true;
         for (n, reason) in (1_u8..).zip(reasons) {
             let row = if n % 2 == 0 {
@@ -170,6 +178,15 @@ pub(crate) async fn a_view_reads_back_as_it_was_written(stage: &Stage) {
     assert_eq!(read.branches, written.branches);
     assert_eq!(read.verdicts, written.verdicts);
     assert!(!read.machine_dirty && read.epochs_dirty.is_empty() && read.slots_dirty.is_empty());
+
+    change(stage, &call, |view, _| {
+        let slot = view.slots.get_mut(&0).unwrap();
+        (slot.derived, slot.reserved) = (2, 0);
+        view.slots_dirty.insert(0);
+    })
+    .await;
+    let slot = load(stage, &call).await.slots.remove(&0).unwrap();
+    assert_eq!((slot.derived, slot.reserved), (2, 8), "what is reserved is not a Sync's to say");
 
     let other = load(stage, &Chain::new(machines[1]).whole()).await;
     assert!(other.epochs.is_empty() && other.slots.is_empty(), "another machine's rows are its own");

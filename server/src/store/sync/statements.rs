@@ -51,6 +51,7 @@ pub(super) static EPOCHS: Bulk = Bulk::new(
      replaced_at_ms = excluded.replaced_at_ms, spoke_at_ms = excluded.spoke_at_ms, moved_to = excluded.moved_to",
 );
 
+/// What is reserved is the purchases' to say: a Sync leaves it as it is.
 pub(super) static SLOTS: Bulk = Bulk::new(
     "INSERT INTO slots (machine_id, slot, product, derived, derived_seq, reported_product, reported, reported_seq, \
      faulted, epoch, agreed_seq, drift_seq, reserved)",
@@ -58,7 +59,7 @@ pub(super) static SLOTS: Bulk = Bulk::new(
     "ON CONFLICT (machine_id, slot) DO UPDATE SET product = excluded.product, derived = excluded.derived, \
      derived_seq = excluded.derived_seq, reported_product = excluded.reported_product, reported = excluded.reported, \
      reported_seq = excluded.reported_seq, faulted = excluded.faulted, epoch = excluded.epoch, \
-     agreed_seq = excluded.agreed_seq, drift_seq = excluded.drift_seq, reserved = excluded.reserved",
+     agreed_seq = excluded.agreed_seq, drift_seq = excluded.drift_seq",
 );
 
 /// What an operator did with a branch stays as it is.
