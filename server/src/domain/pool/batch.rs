@@ -67,6 +67,27 @@ pub struct View {
     pub clock_ms: i64,
 }
 
+impl View {
+    /// Puts candidates in the order in which they are taken: lowest (usage, last picked, id) first.
+    pub fn put_in_order(&mut self) {
+        let pool = &self.pool;
+        for fitting in self.candidates.values_mut() {
+            fitting.sort_by_cached_key(|id| {
+                pool.get(id).map(|pooled| (pooled.usage, pooled.last_picked_ms, pooled.id))
+            });
+        }
+    }
+
+    /// In a batch that frees nothing, who was taken need not be looked at again.
+    pub fn pass_over(&mut self, pick: &Pick, machine: MachineId) {
+        if let Some(fitting) = self.candidates.get_mut(pick)
+            && let Some(at) = fitting.iter().position(|id| *id == machine)
+        {
+            fitting.remove(at);
+        }
+    }
+}
+
 /// What a batch leaves behind, besides the shelf. All of it is written in one transaction.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Writes {

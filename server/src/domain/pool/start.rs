@@ -58,15 +58,14 @@ pub(super) fn start(view: &mut View, start: &Start, settings: &Settings, writes:
     Answer::Started { session, already: false }
 }
 
-/// Among the machines that fit and are free at this point of the batch.
+/// The first that is free at this point of the batch: candidates stand in the order in which they are taken.
 fn lowest(view: &View, start: &Start) -> Option<MachineId> {
     let fitting = view.candidates.get(&start.pick)?;
     fitting
         .iter()
         .filter_map(|id| view.pool.get(id))
         .filter(|pooled| pooled.is_free(view.clock_ms))
-        .filter(|pooled| start.pick.product.is_none_or(|product| can_give(view, pooled, product)))
-        .min_by_key(|pooled| (pooled.usage, pooled.last_picked_ms, pooled.id))
+        .find(|pooled| start.pick.product.is_none_or(|product| can_give(view, pooled, product)))
         .map(|pooled| pooled.id)
 }
 

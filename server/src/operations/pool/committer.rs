@@ -158,6 +158,9 @@ impl StartWrite {
             let command = Command::Start(Start { at_ms, ..(*start).clone() });
             granted.push(match pool::fold(&mut view, &command, &self.rules, &mut ids, &mut writes) {
                 Answer::Started { session, already } => {
+                    if !already {
+                        view.pass_over(&start.pick, session.machine);
+                    }
                     let pooled = view.pool.get(&session.machine).filter(|_| !already).cloned();
                     Granted::Session { session, already, pooled }
                 }

@@ -57,6 +57,7 @@ pub async fn load_starts(
         let pooled = pooled(&mut row.columns())?;
         view.pool.insert(pooled.id, pooled);
     }
+    view.put_in_order();
     // After the locks: a call that came at the same time elsewhere, and was first, is seen.
     let keys = starts.iter().map(|start| (start.caller.as_str(), &start.request_id));
     for session in started_before(tx, keys).await? {

@@ -111,6 +111,7 @@ impl World {
 
     pub(super) fn tell(&mut self, command: &Command) -> Answer {
         self.writes = Writes::default();
+        self.view.put_in_order();
         let answer = fold(&mut self.view, command, &SETTINGS, &mut self.ids, &mut self.writes);
         self.reserved += self.writes.reserved.values().sum::<i64>();
         answer
