@@ -294,7 +294,7 @@ pub(crate) async fn a_vend_that_comes_after_a_reset_is_a_sale_with_an_alert(engi
 
 pub(crate) async fn what_was_reset_before_the_machine_heard_of_it_is_recalled(engine: Engine) {
     let fleet = Fleet::start(engine).await;
-    let mut device = present(&fleet).await;
+    let device = present(&fleet).await;
     let mut desk = Desk::of(&fleet).await;
     fleet.link.lose_replies();
     let purchase = desk.buy().await;
