@@ -3,7 +3,7 @@
 use super::After;
 use crate::context::Context;
 use crate::domain::pool::{
-    self, Answer, Command, Pooled, Refusal, Session, Settings as Rules, Start, Writes,
+    self, Answer, Command, Pick, Pooled, Refusal, Session, Settings as Rules, Start, Writes,
 };
 use crate::error::ApiError;
 use crate::operations::commit::{Answers, HotWrite};
@@ -98,16 +98,13 @@ impl HotWrite for StartWrite {
 
     async fn commit_once(&self, calls: &[Start], _: bool) -> Result<Answers<Self>, StoreError> {
         let all: Vec<&Start> = calls.iter().collect();
-        let mut granted: Vec<Result<Granted, ApiError>> =
-            self.look(&all, Look::PassBy).await?.into_iter().map(Ok).collect();
-        if self.store.engine() == Engine::Sqlite {
-            // One writer: nothing can have been passed by.
-            return Ok(granted);
-        }
+        let (granted, passed_by) = self.look(&all, Look::PassBy).await?;
+        let mut granted: Vec<Result<Granted, ApiError>> = granted.into_iter().map(Ok).collect();
         let refused: Vec<usize> = granted
             .iter()
             .enumerate()
             .filter(|(_, granted)| granted.as_ref().is_ok_and(Granted::is_none_idle))
+            .filter(|(at, _)| calls.get(*at).is_some_and(|start| passed_by.contains(&start.pick)))
             .map(|(at, _)| at)
             .collect();
         if !refused.is_empty() {
@@ -131,7 +128,7 @@ impl StartWrite {
         let mut attempt = 0;
         loop {
             let error = match self.look(starts, Look::Wait).await {
-                Ok(granted) => return granted.into_iter().map(Ok).collect(),
+                Ok((granted, _)) => return granted.into_iter().map(Ok).collect(),
                 Err(error) => error,
             };
             match self.store.back_off(STARTS, attempt, &error) {
@@ -145,7 +142,8 @@ impl StartWrite {
         }
     }
 
-    async fn look(&self, starts: &[&Start], look: Look) -> Result<Vec<Granted>, StoreError> {
+    /// What each came to, and for which filters a machine was passed by that somebody held.
+    async fn look(&self, starts: &[&Start], look: Look) -> Result<(Vec<Granted>, HashSet<Pick>), StoreError> {
         let mut hot = self.store.begin_hot().await?;
         let tx = hot.tx();
         let mut view = store::load_starts(tx, starts, look, self.context.now_ms()).await?;
@@ -169,13 +167,24 @@ impl StartWrite {
             });
         }
         self.count_fitting(tx, starts, &mut granted).await?;
+        let mut passed_by = HashSet::new();
+        // SQLite has one writer: nothing can have been passed by.
+        if look == Look::PassBy && self.store.engine() == Engine::Postgres {
+            let refused = starts.iter().zip(&granted).filter(|(_, granted)| granted.is_none_idle());
+            let refused: HashSet<&Pick> = refused.map(|(start, _)| &start.pick).collect();
+            for pick in refused {
+                if store::passed_by(tx, pick, &view).await? {
+                    passed_by.insert(pick.clone());
+                }
+            }
+        }
         if store::is_nothing(&writes) {
             hot.roll_back().await?;
         } else {
             store::write(tx, &view, &writes).await.map_err(again)?;
             hot.commit().await?;
         }
-        Ok(granted)
+        Ok((granted, passed_by))
     }
 
     /// Costs only those who are refused.

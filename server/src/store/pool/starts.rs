@@ -80,6 +80,18 @@ pub async fn load_starts(
     Ok(view)
 }
 
+/// Whether a first look for this filter passed by a machine that somebody held just then: one that is free, as far as is
+/// committed, and not among those that are `held` here. If none was, a second look would find nothing else.
+pub async fn passed_by(tx: &mut Tx, pick: &Pick, held: &View) -> Result<bool, StoreError> {
+    let most = held.pool.len().saturating_add(1);
+    for row in candidates(tx, pick, most, Look::Wait, held.clock_ms).await? {
+        if !held.pool.contains_key(&pooled(&mut row.columns())?.id) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Free machines that fit: of those that are free since a decision and of those whose lease or rest is over, so many each.
 async fn candidates(
     tx: &mut Tx,
