@@ -34,7 +34,7 @@ pub struct Checked {
 
 /// Checks a shop that nobody calls meanwhile. Panics with every breach it finds.
 pub async fn check(shop: &Shop) -> Checked {
-    verdict(read(shop, None).await)
+    verdict(&read(shop, None).await)
 }
 
 /// Likewise, and the gateway's own books.
@@ -43,11 +43,11 @@ pub async fn check_paid(till: &Till) -> Checked {
     ledger.assert_never_twice();
     let charge = |p: &crate::gateway::Payment| Charge { taken: p.charges, given_back: p.refunds };
     let charges = ledger.payments.iter().map(|(key, payment)| (key.clone(), charge(payment))).collect();
-    verdict(read(&till.shop, Some(charges)).await)
+    verdict(&read(&till.shop, Some(charges)).await)
 }
 
-fn verdict(pool: Pool) -> Checked {
-    let found = breaches(&pool);
+fn verdict(pool: &Pool) -> Checked {
+    let found = breaches(pool);
     assert!(found.is_empty(), "{} breaches:\n{}", found.len(), found.join("\n"));
     let bought = |wanted: v1::PurchaseState| {
         let all = pool.sessions.iter().filter_map(|session| session.purchase.as_ref());
