@@ -235,6 +235,13 @@ pub(crate) async fn killed_again_and_again_every_unit_and_cent_is_accounted_for(
     }
     assert!(lost > 0, "nobody was there when it was killed");
     quiet(&till.shop).await;
+    // A session whose caller never heard of it ends with its lease: it must not do so between two looks of the checker.
+    let rows = till.shop.rows().await;
+    until_true("every lease to be over", PATIENCE, || async {
+        let held: Vec<(i64,)> = rows.all("SELECT count(*) FROM sessions WHERE state = 1").await;
+        held[0].0 == 0
+    })
+    .await;
     marks.rise(&till.shop).await;
     let checked = check_paid(&till).await;
     assert_eq!(checked.completed + checked.failed, made);
