@@ -90,7 +90,8 @@ impl Device {
         prices.iter().find(|(slot, _)| *slot == SLOT).expect("a config with that slot").1
     }
 
-    /// Waits until no Sync is under way, asks for one, and waits until it has ended, well or badly.
+    /// Waits until no Sync is under way, asks for one, and waits until one has begun and ended, well or badly. Another may
+    /// follow at once: a hint that crossed this wish is a wish of its own.
     pub async fn sync(&self) -> SyncStatus {
         let idle = |o: &Observation| o.sync.started > 0 && o.sync.answered + o.sync.failed == o.sync.started;
         self.wait_for("the Sync under way to end", idle).await;
@@ -100,7 +101,7 @@ impl Device {
         self.now().sync
     }
 
-    /// Asks for a Sync and waits until the server has every record of this journal, and no Sync is under way.
+    /// Waits for a Sync as [`Device::sync`] does, and until the server has every record of this journal.
     pub async fn settle(&self) {
         self.sync().await;
         self.settled().await;

@@ -70,6 +70,10 @@ impl Link {
 
     /// Delivers what clients send and loses every reply. Connections that carried a lost reply are closed by
     /// [`Link::mend`] or [`Link::cut`], as the bytes that are gone leave them useless.
+    ///
+    /// A machine makes one Sync at a time and waits 30 s for its reply: one that is under way here, as a hint may have
+    /// begun it unseen, keeps back the next. Where a Sync must come after this,
+    /// [`SimMachine::lose_answers`](fleet_client::simulate::SimMachine::lose_answers) fails each as its reply comes.
     pub fn lose_replies(&self) {
         self.state.send_replace(State::RepliesLost);
     }

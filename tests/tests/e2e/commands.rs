@@ -79,13 +79,13 @@ pub(crate) async fn a_lost_reply_hands_the_command_out_again_and_it_is_carried_o
     let fleet = Fleet::start(engine).await;
     let mut device = fleet.device("corner").await;
     let operator = fleet.operator();
-    fleet.link.lose_replies();
+    device.machine.lose_answers(true);
     let sent = send(&fleet, &device, stop()).await;
     device.machine.sync_now();
     is(&operator, &sent, CommandState::HandedOut).await;
     assert_eq!(device.now().view.state, State::Idle, "the machine can't have heard");
 
-    fleet.link.mend();
+    device.machine.lose_answers(false);
     device.sync_until("the machine to stop", |o| o.view.state == OUT).await;
     device.settle().await;
     is(&operator, &sent, CommandState::Done).await;
@@ -145,12 +145,12 @@ pub(crate) async fn a_restart_between_two_syncs_changes_nothing_for_a_command_of
     let fleet = Fleet::start(engine).await;
     let mut device = fleet.device("corner").await;
     let operator = fleet.operator();
-    fleet.link.lose_replies();
+    device.machine.lose_answers(true);
     let sent = send(&fleet, &device, stop()).await;
     device.machine.sync_now();
     is(&operator, &sent, CommandState::HandedOut).await;
     device.power_off().await;
-    fleet.link.mend();
+    device.machine.lose_answers(false);
     device.power_on().await;
     device.sync_until("the machine to stop", |o| o.view.state == OUT).await;
     device.settle().await;

@@ -19,17 +19,16 @@ async fn arrived(fleet: &Fleet, device: &Device, last_seq: u64) {
 pub(crate) async fn a_lost_reply_is_not_a_second_sale(engine: Engine) {
     let fleet = Fleet::start(engine).await;
     let mut device = fleet.device("corner").await;
+    device.machine.lose_answers(true);
     device.sell(3).await;
     let sold = device.now().last_seq;
-
-    fleet.link.lose_replies();
     device.machine.sync_now();
     arrived(&fleet, &device, sold).await;
     assert!(device.now().sync.marks.unwrap().durable_through < sold, "the machine can't have heard");
 
     // One more, so that what is sent again overlaps what is there.
     device.sell(1).await;
-    fleet.link.mend();
+    device.machine.lose_answers(false);
     device.settle().await;
     assert_eq!(fleet.operator().transactions(&device.id()).await.len(), 4);
     assert_eq!(check(&fleet, &[device.chains().await]).await.sales, 4);

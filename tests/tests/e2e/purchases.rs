@@ -125,9 +125,8 @@ fn vended(now: &Observation) -> bool {
     now.vends == 1
 }
 
-/// The machine syncs until it has journalled a result, and hands it over.
-async fn answers(device: &Device) {
-    let before = device.now().last_seq;
+/// The machine syncs until it has journalled a result behind this seq, and hands it over.
+async fn answers(device: &Device, before: u64) {
     device.sync_until("the machine's word on its command", |o| o.last_seq > before).await;
     device.settle().await;
 }
@@ -173,14 +172,14 @@ pub(crate) async fn a_lost_reply_leaves_a_doubt_that_the_next_sync_ends_with_one
     let fleet = Fleet::start(engine).await;
     let mut device = present(&fleet).await;
     let mut desk = Desk::of(&fleet).await;
-    fleet.link.lose_replies();
+    device.machine.lose_answers(true);
     let purchase = desk.buy().await;
     device.machine.sync_now();
     let (_, session) = desk.comes_to(&purchase, PurchaseState::InDoubt).await;
     assert_eq!(session.machine_state(), PoolState::InDoubt);
     assert!(!vended(&device.now()), "the machine can't have heard");
 
-    fleet.link.mend();
+    device.machine.lose_answers(false);
     device.sync_until("the vend", vended).await;
     device.settle().await;
     desk.comes_to(&purchase, PurchaseState::Completed).await;
@@ -218,8 +217,9 @@ pub(crate) async fn the_last_unit_goes_to_whoever_stands_there_and_the_purchase_
     fleet.link.stall();
     let purchase = desk.buy().await;
     device.sell(1).await;
+    let before = device.now().last_seq;
     fleet.link.mend();
-    answers(&device).await;
+    answers(&device, before).await;
     desk.fails(&purchase, PurchaseFailure::SoldLocally).await;
     alerted(&fleet, &device, AlertType::SoldLocally).await;
     all_is_free(&fleet, &device).await;
@@ -244,12 +244,12 @@ pub(crate) async fn a_restart_before_the_command_arrived_gives_the_purchase_back
     let fleet = Fleet::start(engine).await;
     let mut device = present(&fleet).await;
     let mut desk = Desk::of(&fleet).await;
-    fleet.link.lose_replies();
+    device.machine.lose_answers(true);
     let purchase = desk.buy().await;
     device.machine.sync_now();
     desk.comes_to(&purchase, PurchaseState::InDoubt).await;
     device.power_off().await;
-    fleet.link.mend();
+    device.machine.lose_answers(false);
     device.power_on().await;
     device.settle().await;
     desk.fails(&purchase, PurchaseFailure::MachineChanged).await;
@@ -296,13 +296,16 @@ pub(crate) async fn what_was_reset_before_the_machine_heard_of_it_is_recalled(en
     let fleet = Fleet::start(engine).await;
     let device = present(&fleet).await;
     let mut desk = Desk::of(&fleet).await;
-    fleet.link.lose_replies();
+    device.machine.lose_answers(true);
     let purchase = desk.buy().await;
     device.machine.sync_now();
     desk.comes_to(&purchase, PurchaseState::InDoubt).await;
     desk.reset(&purchase).await;
-    fleet.link.mend();
-    answers(&device).await;
+    // What was answered before the reset is lost too: it told the machine to dispense.
+    device.sync().await;
+    let before = device.now().last_seq;
+    device.machine.lose_answers(false);
+    answers(&device, before).await;
     desk.fails(&purchase, PurchaseFailure::Expired).await;
     all_is_free(&fleet, &device).await;
     assert!(!vended(&device.now()), "nobody stands there to take it");
@@ -312,12 +315,12 @@ pub(crate) async fn a_lost_journal_leaves_the_doubt_to_a_person(engine: Engine) 
     let fleet = Fleet::start(engine).await;
     let mut device = present(&fleet).await;
     let mut desk = Desk::of(&fleet).await;
-    fleet.link.lose_replies();
+    device.machine.lose_answers(true);
     let purchase = desk.buy().await;
     device.machine.sync_now();
     desk.comes_to(&purchase, PurchaseState::InDoubt).await;
     device.power_off().await;
-    fleet.link.mend();
+    device.machine.lose_answers(false);
     device.machine.reflash().await.unwrap();
     device.ready_to_sell().await;
     let (doubted, session) = desk.comes_to(&purchase, PurchaseState::InDoubt).await;
