@@ -3,6 +3,7 @@
 mod backup;
 mod connections;
 mod cors;
+mod gather;
 mod payments;
 mod relay;
 mod sample;
