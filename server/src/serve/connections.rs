@@ -1,8 +1,8 @@
 //! Serving connections: HTTP/2 (and HTTP/1.1 for gRPC-Web) with every limit set, and an orderly end.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -14,7 +14,7 @@ use tonic::{body::Body, service::Routes};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, service_fn};
 
-use super::cors::Cors;
+use super::{cors::Cors, gather::Gather};
 use crate::{
     config::{LimitsConfig, WebConfig},
     grpc::layers::Shell,
@@ -27,6 +27,9 @@ const MAX_PENDING_RESETS: usize = 20;
 const MAX_LOCAL_ERROR_RESETS: usize = 1_024;
 /// Longest time an HTTP/1.1 peer may take for its headers.
 const HTTP1_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A call under way. On the heap from its first step: hyper and tokio hand a call on by value, and it is some KiB large.
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// What every connection is served with.
 #[derive(Clone)]
@@ -104,27 +107,28 @@ async fn serve_one(stream: Stream, peer: PeerInfo, serving: Serving, stop: Cance
     });
     let call = tower::util::BoxCloneService::new(call);
     let translated = web.grpc_web.then(|| GrpcWebLayer::new().layer(call.clone()));
-    let entry = service_fn(move |request: Request<Incoming>| {
+    let entry = service_fn(move |request: Request<Incoming>| -> Answering {
         // What browsers need is only paid for by what may be one.
         let browsers = (!is_plain_grpc(&request)).then(|| (cors.clone(), call.clone(), translated.clone()));
         let (shell, routes) = (shell.clone(), routes.clone());
         let mut request = request.map(Body::new);
-        async move {
-            match browsers {
-                Some((cors, call, translated)) => cors.answer(request, call, translated).await,
-                None => {
-                    request.extensions_mut().insert(peer);
-                    Ok(shell.handle(routes, request).await)
-                }
+        match browsers {
+            Some((cors, call, translated)) => {
+                Box::pin(async move { cors.answer(request, call, translated).await })
+            }
+            None => {
+                request.extensions_mut().insert(peer);
+                Box::pin(async move { Ok(shell.handle(routes, request).await) })
             }
         }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(entry));
-    let mut connection = std::pin::pin!(connection);
+    let connection = std::pin::pin!(connection);
+    let mut connection = Gather::new(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = &mut connection => ended,
         () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
+            connection.get_mut().as_mut().graceful_shutdown();
             connection.await
         }
     };

@@ -129,6 +129,11 @@ impl Store {
 
     /// A connection to read with. Bounded by the pool; held only as long as a request needs it.
     pub async fn read(&self) -> Result<Session, StoreError> {
+        // The pool's future takes 14 KiB: on the heap, so that calls which rarely read don't carry it.
+        Box::pin(self.acquire()).await
+    }
+
+    async fn acquire(&self) -> Result<Session, StoreError> {
         match &self.pools {
             Pools::Sqlite { readers, .. } => Ok(Session::sqlite_read(readers.acquire().await?)),
             Pools::Postgres(pool) => {

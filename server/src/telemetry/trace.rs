@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use tokio::task::futures::TaskLocalFuture;
+
 use crate::context::Context;
 
 /// Longest `x-trace-id` taken, in characters of `[A-Za-z0-9_-]`.
@@ -44,8 +46,8 @@ impl Trace {
     }
 
     /// Runs a future whose [`current`] trace is this one.
-    pub async fn scope<F: Future>(self, future: F) -> F::Output {
-        CURRENT.scope(self, future).await
+    pub fn scope<F: Future>(self, future: F) -> TaskLocalFuture<Self, F> {
+        CURRENT.scope(self, future)
     }
 
     /// Runs a function whose [`current`] trace is this one.

@@ -93,28 +93,34 @@ impl Shell {
         // Made once it is known who calls: a field that is filled in later is written, read and written again.
         let span =
             |caller: Option<&str>| tracing::info_span!("call", trace_id = trace.id.as_str(), method, caller);
-        let work = async {
-            let entered = {
-                let peer = request.extensions().get::<PeerInfo>().copied();
-                let mut entering = pin!(self.entered(known, request.uri().path(), request.headers(), peer));
-                match poll_fn(|cx| Poll::Ready(entering.as_mut().poll(cx))).await {
-                    Poll::Ready(entered) => entered,
-                    // Something has to be looked up, which may have something to log.
-                    Poll::Pending => entering.instrument(span(None)).await,
-                }
-            };
-            let span = span(entered.as_ref().ok().map(|entered| entered.name.as_str()));
-            let answered = async {
-                let handled = match entered {
-                    Ok(entered) => self.admitted(entered, routes, request, &trace).await,
-                    Err(error) => Err(error),
+        // Written as one expression: a future that is named before it is awaited is kept twice, and a crowd of calls at once
+        // is as large as its futures.
+        trace
+            .clone()
+            .scope(async {
+                let entered = {
+                    let peer = request.extensions().get::<PeerInfo>().copied();
+                    let mut entering =
+                        pin!(self.entered(known, request.uri().path(), request.headers(), peer));
+                    match poll_fn(|cx| Poll::Ready(entering.as_mut().poll(cx))).await {
+                        Poll::Ready(entered) => entered,
+                        // Something has to be looked up, which may have something to log.
+                        Poll::Pending => entering.instrument(span(None)).await,
+                    }
                 };
-                let response = handled.unwrap_or_else(|error| Status::from(error).into_http());
-                self.finish(response, method, started, &trace)
-            };
-            answered.instrument(span).await
-        };
-        trace.clone().scope(work).await
+                let span = span(entered.as_ref().ok().map(|entered| entered.name.as_str()));
+                async {
+                    let handled = match entered {
+                        Ok(entered) => self.admitted(entered, routes, request, &trace).await,
+                        Err(error) => Err(error),
+                    };
+                    let response = handled.unwrap_or_else(|error| Status::from(error).into_http());
+                    self.finish(response, method, started, &trace)
+                }
+                .instrument(span)
+                .await
+            })
+            .await
     }
 
     async fn entered(
@@ -150,9 +156,9 @@ impl Shell {
         let most = Duration::from_millis(self.limits.deadline_ms.saturating_add(call.waits_ms));
         // For a stream this bounds only its opening; its own deadline travels with its body.
         let allowed = asked.map_or(most, |asked| asked.min(most));
-        let handled = panic::caught(routes.oneshot(request));
-        let handled =
-            tokio::time::timeout(allowed, handled).await.map_err(|_| deadline::exceeded(allowed))?;
+        let handled = tokio::time::timeout(allowed, panic::caught(routes.oneshot(request)))
+            .await
+            .map_err(|_| deadline::exceeded(allowed))?;
         let response = match handled? {
             Ok(response) => response,
             Err(never) => match never {},
@@ -223,9 +229,9 @@ impl Shell {
         trace: &Trace,
     ) -> Response<Body> {
         let limit = if method == SYNC { self.limits.sync_message_bytes } else { self.limits.message_bytes };
-        let status = status::failure(response.headers());
-        let code = status.as_ref().map_or(GrpcCode::Ok, Status::code);
-        let completed = status.and_then(|status| status::complete(&status, method, limit));
+        let code = status::code(response.headers());
+        let completed = status::unexplained(response.headers())
+            .and_then(|status| status::complete(&status, method, limit));
         let (code, mut response) = match completed {
             Some(error) => {
                 let status = Status::from(error);
@@ -234,6 +240,7 @@ impl Shell {
             None => (code, response),
         };
         let headers = response.headers_mut();
+        status::keep_out_of_table(headers);
         for (name, value) in [("x-trace-id", trace.id.clone()), ("traceparent", trace.traceparent())] {
             if let Ok(mut value) = HeaderValue::try_from(value) {
                 // Different in every answer: in the connection's table of headers seen before (HPACK) it would only push

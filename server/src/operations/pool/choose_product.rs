@@ -60,7 +60,7 @@ pub async fn choose_product(deps: &Deps, new: NewChoice) -> Result<(Purchase, Se
             let made = purchase.as_made();
             let now = match decided.pooled {
                 Some(pooled) => SessionNow::new(&session, Some(purchase), &pooled, decided.clock_ms),
-                None => now(deps, session.id).await?,
+                None => Box::pin(now(deps, session.id)).await?,
             };
             Ok((made, now, already))
         }

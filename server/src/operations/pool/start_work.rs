@@ -53,7 +53,8 @@ pub async fn start_work(deps: &Deps, new: NewStart) -> Result<Begun, ApiError> {
         at_ms: deps.context.now_ms(),
         trace_id: trace().0,
     };
-    let granted = grant(deps, start.clone(), wait).await?;
+    let request_id = start.request_id;
+    let granted = grant(deps, start, wait).await?;
     let (session, already, pooled) = match granted {
         Granted::Session { session, already, pooled } => (session, already, pooled),
         Granted::Refused { refusal: Refusal::NoIdleMachine, fitting } => {
@@ -61,7 +62,7 @@ pub async fn start_work(deps: &Deps, new: NewStart) -> Result<Begun, ApiError> {
         }
         Granted::Refused { refusal, .. } => {
             return Err(match refusal {
-                Refusal::RequestReused(_) => refused(refusal).with("key", start.request_id),
+                Refusal::RequestReused(_) => refused(refusal).with("key", request_id),
                 other => refused(other),
             });
         }
@@ -70,7 +71,7 @@ pub async fn start_work(deps: &Deps, new: NewStart) -> Result<Begun, ApiError> {
     let now = match pooled {
         // Just begun: there is nothing to read.
         Some(pooled) => SessionNow::new(&session, None, &pooled, session.lease_until_ms.saturating_sub(1)),
-        None => now(deps, session.id).await?,
+        None => Box::pin(now(deps, session.id)).await?,
     };
     Ok(Begun { now, token, already })
 }
@@ -78,8 +79,11 @@ pub async fn start_work(deps: &Deps, new: NewStart) -> Result<Begun, ApiError> {
 async fn grant(deps: &Deps, start: Start, wait: Duration) -> Result<Granted, ApiError> {
     let pool = &deps.pool;
     if pool.queue.count() == 0 {
+        if wait.is_zero() {
+            return pool.starts.submit(lane_of_start(&start), start).await;
+        }
         let granted = pool.starts.submit(lane_of_start(&start), start.clone()).await?;
-        if wait.is_zero() || !granted.is_none_idle() {
+        if !granted.is_none_idle() {
             return Ok(granted);
         }
     } else {
@@ -93,7 +97,7 @@ async fn grant(deps: &Deps, start: Start, wait: Duration) -> Result<Granted, Api
             });
         }
     }
-    pool.queue.wait(start, wait).await
+    Box::pin(pool.queue.wait(start, wait)).await
 }
 
 /// What proves that a choice is this session's: nothing to store, and the same whenever it is asked for.
