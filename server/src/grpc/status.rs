@@ -66,9 +66,25 @@ pub fn ended() -> Status {
     Status::ok("")
 }
 
-/// The failure in an answer's headers, when it is one.
-pub fn failure(headers: &HeaderMap) -> Option<Status> {
-    Status::from_header_map(headers).filter(|status| status.code() != GrpcCode::Ok)
+/// How a call ended, as its answer's headers say.
+pub fn code(headers: &HeaderMap) -> GrpcCode {
+    headers.get(Status::GRPC_STATUS).map_or(GrpcCode::Ok, |code| GrpcCode::from_bytes(code.as_bytes()))
+}
+
+/// The failure in an answer's headers that carries no reason, when it is one.
+pub fn unexplained(headers: &HeaderMap) -> Option<Status> {
+    if code(headers) == GrpcCode::Ok || headers.contains_key(Status::GRPC_STATUS_DETAILS) {
+        return None;
+    }
+    Status::from_header_map(headers)
+}
+
+/// Keeps what is different in every failure out of the connection's table of headers seen before (HPACK), where it would only
+/// push out what comes again.
+pub fn keep_out_of_table(headers: &mut HeaderMap) {
+    if let Some(details) = headers.get_mut(Status::GRPC_STATUS_DETAILS) {
+        details.set_sensitive(true);
+    }
 }
 
 /// The call, `vendfleet.v1.Service/Method`, is not known, or not done yet.
