@@ -1,6 +1,8 @@
 //! The `vendfleet.v1` contract: the code generated from `vendfleet/v1/*.proto`, and its descriptors for reflection.
 #![allow(clippy::all, clippy::pedantic, missing_docs)]
 
+pub mod codec;
+
 /// Package `vendfleet.v1`: messages, clients and servers.
 pub mod v1 {
     tonic::include_proto!("vendfleet.v1");
