@@ -244,7 +244,7 @@ pub const KEYS: &[Key] = &[
     int(
         "orchestrator.max_batch_commands",
         1,
-        4_096,
+        16_384,
         "commands",
         "Most commands about sessions and purchases committed together.",
     ),

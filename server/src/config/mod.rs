@@ -171,7 +171,7 @@ section! {
         rest_after: u32 = 3,
         rest_ms: u64 = 60_000,
         lanes: usize = 1,
-        max_batch_commands: usize = 512,
+        max_batch_commands: usize = 8_192,
         queue_commands: usize = 8_192,
         waiting_callers: usize = 4_096,
         wait_poll_ms: u64 = 200,

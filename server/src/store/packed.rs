@@ -5,6 +5,23 @@
 
 use super::bulk::Kind;
 use super::error::StoreError;
+use super::tx::{Conn, Session};
+use super::value::{Arg, Raw, Row, bind_sqlite};
+use sqlx::{AssertSqlSafe, Row as _};
+
+/// The rows of a `select` with these columns: on PostgreSQL as the driver gives them, on SQLite packed, in any order.
+pub(super) async fn fetch(
+    session: &mut Session,
+    select: String,
+    columns: &[Kind],
+    args: &[Arg<'_>],
+) -> Result<Vec<Row>, StoreError> {
+    let Conn::Sqlite(conn) = session.conn() else { return session.all(AssertSqlSafe(select), args).await };
+    let query = sqlx::query_with(AssertSqlSafe(statement(&select, columns)), bind_sqlite(args)?);
+    let row = query.fetch_one(conn).await?;
+    let Some(text) = row.try_get::<Option<&str>, usize>(0)? else { return Ok(Vec::new()) };
+    Ok(rows(text, columns.len())?.into_iter().map(|row| Row(Raw::Packed(row))).collect())
+}
 
 /// One value of a packed row.
 #[derive(Clone, PartialEq, Eq, Debug)]

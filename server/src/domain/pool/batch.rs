@@ -5,7 +5,7 @@ use super::model::{Pooled, Purchase, PurchaseChange, Session};
 use crate::domain::ids::{AlertId, MachineId, PurchaseId, SessionId};
 use crate::domain::payment::Trouble;
 use crate::domain::stock::{Crossing, Shelf};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use uuid::Uuid;
 use vend_core::id::{BootId, Epoch, ProductId};
 use vend_core::money::{Currency, Minor};
@@ -48,7 +48,7 @@ pub struct View {
     /// Machines that may be picked or are named.
     pub pool: HashMap<MachineId, Pooled>,
     /// For each filter of the batch, machines that fit it, lowest (usage, last picked, id) first.
-    pub candidates: HashMap<Pick, Vec<MachineId>>,
+    pub candidates: HashMap<Pick, VecDeque<MachineId>>,
     /// Sessions named, and those of machines in `pool`.
     pub sessions: HashMap<SessionId, Session>,
     /// Purchases named, and those that hold machines in `pool`.
@@ -72,7 +72,7 @@ impl View {
     pub fn put_in_order(&mut self) {
         let pool = &self.pool;
         for fitting in self.candidates.values_mut() {
-            fitting.sort_by_cached_key(|id| {
+            fitting.make_contiguous().sort_by_cached_key(|id| {
                 pool.get(id).map(|pooled| (pooled.usage, pooled.last_picked_ms, pooled.id))
             });
         }

@@ -58,7 +58,7 @@ impl Default for PoolSettings {
     fn default() -> Self {
         Self {
             lanes: 1,
-            max_batch_commands: 512,
+            max_batch_commands: 8_192,
             max_queued_commands: 8_192,
             max_queued_ms: 10_000,
             max_waiting_callers: 4_096,

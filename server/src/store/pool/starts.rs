@@ -5,12 +5,12 @@
 
 use super::device;
 use super::load::{POOL, SESSIONS, started_before};
-use super::rows::{pool_columns, pooled, session};
+use super::rows::{POOL_KINDS, pool_columns, pooled, session};
 use crate::domain::ids::{MachineId, SessionId};
 use crate::domain::pool::{MachineKind, Pick, Start, View};
-use crate::store::{Arg, Engine, Row, Session, StoreError, Tx, clock, stock};
+use crate::store::{Arg, Engine, Row, Session, StoreError, Tx, clock, packed, stock};
 use sqlx::AssertSqlSafe;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt::Write as _;
 
 /// Free machines that a second look waits for, at most.
@@ -37,10 +37,10 @@ pub async fn load_starts(
     let picks: HashSet<&Pick> = starts.iter().map(|start| &start.pick).collect();
     let mut waited_for = BTreeSet::new();
     for pick in picks {
-        let mut fitting = Vec::new();
+        let mut fitting = VecDeque::new();
         for row in candidates(tx, pick, starts.len(), look, view.clock_ms).await? {
             let pooled = pooled(&mut row.columns())?;
-            fitting.push(pooled.id);
+            fitting.push_back(pooled.id);
             match look {
                 Look::PassBy => {
                     view.pool.insert(pooled.id, pooled);
@@ -92,7 +92,8 @@ pub async fn passed_by(tx: &mut Tx, pick: &Pick, held: &View) -> Result<bool, St
     Ok(false)
 }
 
-/// Free machines that fit: of those that are free since a decision and of those whose lease or rest is over, so many each.
+/// Free machines that fit, in any order: of those that are free since a decision and of those whose lease or rest is over, so
+/// many each.
 async fn candidates(
     tx: &mut Tx,
     pick: &Pick,
@@ -119,7 +120,7 @@ async fn candidates(
          freed AS (SELECT {columns} FROM pool p WHERE {OVER} AND {PRESENT}{fits} {LOWEST} {lock}) \
          SELECT * FROM idle UNION ALL SELECT * FROM freed"
     );
-    tx.all(AssertSqlSafe(sql), &args).await
+    packed::fetch(tx, sql, &POOL_KINDS, &args).await
 }
 
 /// What a filter asks of `pool p`, beginning with AND.

@@ -100,7 +100,7 @@ impl World {
             archived_at_ms: 0,
         };
         let view = View {
-            candidates: [(Pick::default(), everyone)].into(),
+            candidates: [(Pick::default(), everyone.into())].into(),
             pool,
             shelf: Shelf::new([product]),
             clock_ms: 1_000_000,
