@@ -1,6 +1,7 @@
 //! What every bench prints, and how it counts.
 #![allow(dead_code, reason = "each bench uses its part")]
 
+pub mod cpu;
 pub mod home;
 pub mod postgres;
 pub mod raw_codec;

@@ -1,6 +1,6 @@
 //! The load generator: unary gRPC on hyper alone, so that as little as possible of two processors goes to asking.
 
-use crate::cpu::Cpu;
+use crate::common::cpu::Cpu;
 use crate::figures::Figures;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Uri};

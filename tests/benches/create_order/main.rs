@@ -18,7 +18,6 @@
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
-mod cpu;
 mod echo;
 mod figures;
 mod ours;
@@ -93,7 +92,7 @@ fn main() {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder.worker_threads(2).thread_name(name).enable_all().build().unwrap()
     };
-    let (clients, servers) = (runtime(cpu::CLIENT), runtime(cpu::SERVER));
+    let (clients, servers) = (runtime(common::cpu::CLIENT), runtime(common::cpu::SERVER));
     let once = wish.0.contains("once");
     let secs = wish.number("secs").unwrap_or(if once { 5 } else { 10 });
     let load = Load {

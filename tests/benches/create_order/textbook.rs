@@ -2,7 +2,7 @@
 
 use crate::CALLERS;
 use crate::client::Load;
-use crate::cpu::Cpu;
+use crate::common::cpu::Cpu;
 use crate::figures::Figures;
 use sqlx::Executor as _;
 use std::fs;

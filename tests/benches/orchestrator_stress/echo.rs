@@ -1,18 +1,15 @@
 //! A bare tonic server: TLS, HTTP/2, prost, an answer as large as that of StartWork, and nothing else.
 
-use crate::crowd::timed;
-use crate::tally::Tally;
-use crate::wire::Wire;
+use crate::crowd::{Spent, at_once, timed};
+use crate::tally::{Call, Tally};
+use crate::wire::{Wire, framed, path};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::{Barrier, oneshot};
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -99,8 +96,8 @@ pub fn run(
         for size in sizes {
             let mut tally = Tally::default();
             for _ in 0..rounds {
-                let (calls, took) = burst(&wires, *size).await;
-                tally.add(&calls, took);
+                let (calls, spent) = burst(&wires, *size).await;
+                tally.add(&calls, spent);
             }
             tallies.push((*size, tally));
         }
@@ -110,25 +107,18 @@ pub fn run(
     tallies
 }
 
-async fn burst(wires: &[Wire], callers: usize) -> (Vec<crate::tally::Call>, std::time::Duration) {
-    let gate = Arc::new(Barrier::new(callers + 1));
-    let mut all = JoinSet::new();
-    for n in 0..callers {
-        let (mut wire, gate) = (wires[n % wires.len()].clone(), gate.clone());
-        all.spawn(async move {
-            let request = v1::StartWorkRequest {
-                request_id: Uuid::now_v7().to_string(),
-                customer_id: format!("customer-{n}"),
-                ..Default::default()
-            };
-            gate.wait().await;
-            timed::<v1::StartWorkResponse>(&mut wire, "echo", "/bench.Echo/Echo", &request).await.0
+async fn burst(wires: &[Wire], callers: usize) -> (Vec<Call>, Spent) {
+    let method = path("/bench.Echo/Echo");
+    at_once(wires, callers, |mut wire, n| {
+        let request = framed(&v1::StartWorkRequest {
+            request_id: Uuid::now_v7().to_string(),
+            customer_id: format!("customer-{n}"),
+            ..Default::default()
         });
-    }
-    gate.wait().await;
-    let began = Instant::now();
-    let calls = all.join_all().await;
-    (calls, began.elapsed())
+        let method = method.clone();
+        async move { timed::<v1::StartWorkResponse>(&mut wire, "echo", &method, request).await.0 }
+    })
+    .await
 }
 
 async fn start(certified: &rcgen::CertifiedKey<rcgen::KeyPair>) -> (SocketAddr, oneshot::Sender<()>) {

@@ -63,7 +63,7 @@ fn main() {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder.worker_threads(2).thread_name(name).enable_all().build().unwrap()
     };
-    let (clients, servers) = (runtime("bench-client"), runtime("bench-server"));
+    let (clients, servers) = (runtime(common::cpu::CLIENT), runtime(common::cpu::SERVER));
     let rounds = wish.number("rounds").unwrap_or(if wish.0.contains("once") { 1 } else { ROUNDS });
     let connections = wish.number("conns").unwrap_or(CONNECTIONS);
     let crowds: Vec<usize> = match wish.number("n") {
@@ -106,7 +106,7 @@ async fn measure(
             let products = deployment.stock().await;
             deployment::settle(deployment).await;
             let visited = crowd::visit(&deployment.wires, *callers, &products).await;
-            tally.add(&visited.calls, visited.took);
+            tally.add(&visited.calls, visited.spent);
             audit.round(deployment, &products, &visited).await;
         }
         tally.print(what, *callers);

@@ -1,6 +1,8 @@
 //! What many calls came to: wins and refusals apart.
 
+use crate::common::cpu::Cpu;
 use crate::common::{Report, percentile};
+use crate::crowd::Spent;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,12 +21,14 @@ pub struct Tally {
     refusals: BTreeMap<(&'static str, String), Vec<f64>>,
     calls: usize,
     took: Duration,
+    cpu: Cpu,
 }
 
 impl Tally {
-    pub fn add(&mut self, calls: &[Call], took: Duration) {
+    pub fn add(&mut self, calls: &[Call], spent: Spent) {
         self.calls += calls.len();
-        self.took += took;
+        self.took += spent.took;
+        self.cpu += spent.cpu;
         for call in calls {
             let ms = call.took.as_secs_f64() * 1e3;
             match &call.refused {
@@ -42,7 +46,11 @@ impl Tally {
     #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
     pub fn print(&self, what: &str, callers: usize) {
         let per_s = self.calls as f64 / self.took.as_secs_f64();
-        println!("  {what}, {callers} at once: {} calls, {per_s:.0}/s", self.calls);
+        println!(
+            "  {what}, {callers} at once: {} calls, {per_s:.0}/s; {}",
+            self.calls,
+            self.cpu.shared_by(self.calls)
+        );
         let all_wins: Vec<f64> = self.wins.values().flatten().copied().collect();
         let all_refusals: Vec<f64> = self.refusals.values().flatten().copied().collect();
         line("wins", &all_wins);

@@ -37,13 +37,27 @@ impl Cpu {
         cpu
     }
 
+    /// Used since then.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            client: self.client - before.client,
+            server: self.server - before.server,
+            other: self.other - before.other,
+            machine: self.machine - before.machine,
+        }
+    }
+
     /// Processor time since then for each of `count` calls, in words.
-    #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
     pub fn per_call(self, before: Self, count: usize) -> String {
-        let each = |now: f64, then: f64| (now - then) * 1e6 / count as f64;
-        let (client, server) = (each(self.client, before.client), each(self.server, before.server));
-        let other = each(self.other, before.other);
-        let outside = each(self.machine, before.machine) - client - server - other;
+        self.since(before).shared_by(count)
+    }
+
+    /// Processor time for each of `count` calls, in words.
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+    pub fn shared_by(self, count: usize) -> String {
+        let each = |used: f64| used * 1e6 / count.max(1) as f64;
+        let (client, server, other) = (each(self.client), each(self.server), each(self.other));
+        let outside = each(self.machine) - client - server - other;
         format!(
             "µs each: client {client:.0}, server {server:.0}, its other threads {other:.0}, outside {outside:.0}"
         )
@@ -62,4 +76,13 @@ fn machine() -> f64 {
         .filter_map(|f| f.parse().ok())
         .collect();
     [0, 1, 2, 5, 6].iter().filter_map(|at| fields.get(*at)).sum::<f64>() / 100.0
+}
+
+impl std::ops::AddAssign for Cpu {
+    fn add_assign(&mut self, more: Self) {
+        self.client += more.client;
+        self.server += more.server;
+        self.other += more.other;
+        self.machine += more.machine;
+    }
 }
