@@ -167,7 +167,10 @@ struct Lane<W: HotWrite> {
 
 impl<W: HotWrite> Lane<W> {
     async fn run(mut self) {
-        while let Some(batch) = self.next_batch().await {
+        while let Some(first) = self.next_call().await {
+            // Where lanes take turns, a batch is closed when its turn has come: what waits meanwhile goes with it.
+            let _turn = self.store.turn().await;
+            let batch = self.next_batch(first).await;
             self.metrics.queue_requests.dec_by(i64::try_from(batch.len()).unwrap_or(0));
             let fresh = self.refuse_stale(batch);
             if !fresh.is_empty() {
@@ -176,11 +179,14 @@ impl<W: HotWrite> Lane<W> {
         }
     }
 
-    async fn next_batch(&mut self) -> Option<Vec<Job<W>>> {
-        let first = match self.deferred.pop_front() {
-            Some(job) => job,
-            None => self.receiver.recv().await?,
-        };
+    async fn next_call(&mut self) -> Option<Job<W>> {
+        match self.deferred.pop_front() {
+            Some(job) => Some(job),
+            None => self.receiver.recv().await,
+        }
+    }
+
+    async fn next_batch(&mut self, first: Job<W>) -> Vec<Job<W>> {
         // On a busy server other calls are parsed and about to be queued: one turn for them makes the batch larger, and costs an
         // idle one nothing. Fewer, larger commits are most of what throughput is.
         tokio::task::yield_now().await;
@@ -204,7 +210,7 @@ impl<W: HotWrite> Lane<W> {
         }
         put_back.append(&mut self.deferred);
         self.deferred = put_back;
-        Some(batch)
+        batch
     }
 
     /// A call older than its deadline must not be folded: its caller has asked again by now.

@@ -55,7 +55,7 @@ use engine::Pools;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::Instrument as _;
 
 /// Pause after a lost race grows from this, doubling, with full jitter.
@@ -71,6 +71,8 @@ pub struct Store {
     retries: u32,
     connections: u32,
     counts: Arc<Counts>,
+    /// See [`Store::turn`].
+    turns: Arc<Semaphore>,
     /// Rises with every commit of this process that wrote events.
     events: watch::Sender<u64>,
 }
@@ -102,6 +104,7 @@ impl Store {
             retries,
             connections,
             counts: Arc::default(),
+            turns: Arc::new(Semaphore::new(1)),
             events: watch::Sender::new(0),
         })
     }
@@ -125,6 +128,16 @@ impl Store {
     #[must_use]
     pub fn events_committed(&self) -> watch::Receiver<u64> {
         self.events.subscribe()
+    }
+
+    /// The turn of a lane of hot writes, given back when dropped, first come first served. SQLite has one writer, which the
+    /// lanes would otherwise wait for each with a batch that was closed long before; on PostgreSQL nobody waits.
+    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        match self.pools {
+            // Closed by nobody.
+            Pools::Sqlite { .. } => Arc::clone(&self.turns).acquire_owned().await.ok(),
+            Pools::Postgres(_) => None,
+        }
     }
 
     /// A connection to read with. Bounded by the pool; held only as long as a request needs it.
