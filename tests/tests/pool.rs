@@ -43,7 +43,8 @@ promises! {
         a_choice_whose_answer_was_lost_buys_once,
         usage_stays_fair,
         a_machine_that_keeps_failing_rests_and_comes_back,
-        who_waits_is_served_in_order_and_told_when_the_wait_is_over;
+        who_waits_is_served_in_order_and_told_when_the_wait_is_over,
+        who_waits_at_a_server_that_drains_is_told_at_once;
     lost:
         a_lost_authorisation_is_let_go_and_nothing_comes_out,
         a_lost_capture_is_asked_again_and_taken_once,

@@ -77,10 +77,13 @@ pub async fn start_work(deps: &Deps, new: NewStart) -> Result<Begun, ApiError> {
 
 async fn grant(deps: &Deps, start: Start, wait: Duration) -> Result<Granted, ApiError> {
     let pool = &deps.pool;
+    let mut looked = None;
     if pool.queue.count() == 0 {
-        let granted = pool.starts.submit(lane_of_start(&start), start.clone()).await?;
-        if wait.is_zero() || !granted.is_none_idle() {
-            return Ok(granted);
+        match pool.starts.submit(lane_of_start(&start), start.clone()).await? {
+            Granted::Refused { refusal: Refusal::NoIdleMachine, fitting } if !wait.is_zero() => {
+                looked = Some(fitting);
+            }
+            granted => return Ok(granted),
         }
     } else {
         // What it had begun before is not waited for.
@@ -93,7 +96,7 @@ async fn grant(deps: &Deps, start: Start, wait: Duration) -> Result<Granted, Api
             });
         }
     }
-    pool.queue.wait(start, wait).await
+    pool.queue.wait(start, wait, looked).await
 }
 
 /// What proves that a choice is this session's: nothing to store, and the same whenever it is asked for.
