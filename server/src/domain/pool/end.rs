@@ -14,6 +14,9 @@ pub const MACHINE_RESTING: &str = "MACHINE_RESTING";
 /// Name of the alert that a handed-out command has no result after its time.
 pub const PURCHASE_IN_DOUBT: &str = "PURCHASE_IN_DOUBT";
 
+/// A machine's reason for a command it refused: a person was using it.
+const MACHINE_BUSY: &str = "MACHINE_BUSY";
+
 /// The product came out: the money is taken, or there is none to take.
 pub(super) fn vended(view: &mut View, id: PurchaseId, at_ms: i64, ids: &mut dyn Ids, writes: &mut Writes) {
     let Some(purchase) = view.purchases.get_mut(&id) else { return };
@@ -86,11 +89,11 @@ pub(super) fn fail(
         finish(purchase, at_ms);
     }
     let ended = if why.0 == Failure::Reset { SessionState::Reset } else { SessionState::Failed };
-    let by_operator = matches!(why.0, Failure::Reset | Failure::Resolved);
+    let counts = is_the_machines(purchase);
     let holds = purchase.holds_machine;
     let machine = purchase.machine;
     end_session(view, id, ended, at_ms, writes);
-    if holds && !by_operator {
+    if holds && counts {
         count_failure(view, machine, settings, at_ms, ids, writes);
     }
     touched(view, id, at_ms, writes);
@@ -158,6 +161,22 @@ pub(super) fn end_session(
             pooled.free_at_ms = 0;
         }
         writes.pool.insert(machine);
+    }
+}
+
+/// Whether a failure speaks against its machine. An operator's word does not, nor a gateway that says nothing, which would
+/// rest every machine there is, nor a person who was using it.
+fn is_the_machines(purchase: &Purchase) -> bool {
+    match purchase.failure {
+        None | Some(Failure::Reset | Failure::Resolved | Failure::PaymentUnknown) => false,
+        Some(Failure::Refused) => purchase.failure_detail != MACHINE_BUSY,
+        Some(
+            Failure::PaymentDeclined
+            | Failure::VendFailed
+            | Failure::SoldLocally
+            | Failure::Expired
+            | Failure::MachineChanged,
+        ) => true,
     }
 }
 

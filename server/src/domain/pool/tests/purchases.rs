@@ -4,7 +4,7 @@ use super::world::{LEASE_MS, PRODUCT, World, euro};
 use crate::domain::payment::{PaymentStatus, Trouble};
 use crate::domain::pool::{
     Answer, Choose, Command, Failure, JobDone, LATE_VEND, Mode, PurchaseState, Refusal, Resolution, Resolve,
-    Said, SessionState, Standing, hand_out, hear,
+    Said, SessionState, Standing, hear,
 };
 
 fn unknown() -> JobDone {
@@ -139,6 +139,31 @@ fn three_failures_in_a_row_rest_a_machine() {
 }
 
 #[test]
+fn a_silent_gateway_and_a_person_at_the_machine_rest_nobody() {
+    let mut world = World::virtual_machines(1, 9);
+    for request in 0..5 {
+        let purchase = world.bought(Mode::Gateway, request);
+        world.work(purchase.id, unknown());
+        assert_eq!(world.machine(purchase.machine).failures, 0);
+    }
+    assert!(world.started(10).is_some());
+
+    let mut world = World::real_machines(1, 9);
+    for request in 0..5 {
+        let purchase = world.bought(Mode::None, request);
+        world.hand_out(purchase.id);
+        world.work_when_due(purchase.id, JobDone::Said(Said::Refused("MACHINE_BUSY".to_owned())));
+        assert_eq!(world.machine(purchase.machine).failures, 0);
+    }
+    for request in 5..8 {
+        let purchase = world.bought(Mode::None, request);
+        world.hand_out(purchase.id);
+        world.work_when_due(purchase.id, JobDone::Said(Said::Refused("OUT_OF_SERVICE".to_owned())));
+    }
+    assert_eq!(world.start(10), Answer::Refused(Refusal::NoIdleMachine), "other refusals count");
+}
+
+#[test]
 fn a_changed_price_is_refused_and_nothing_changes() {
     let mut world = World::virtual_machines(1, 1);
     let (session, machine) = world.started(1).unwrap();
@@ -261,12 +286,8 @@ fn in_doubt_paid_by(mode: Mode) -> World {
     if mode == Mode::Gateway {
         world.work(made.id, JobDone::Authorised("pay-1".to_owned()));
     }
-    let clock_ms = world.view.clock_ms;
-    let mut purchase = world.purchase(made.id).clone();
-    let mut pooled = world.machine(made.machine).clone();
-    hand_out(&mut purchase, &mut pooled, 6_000, clock_ms, clock_ms);
-    assert_eq!((purchase.state, pooled.standing), (PurchaseState::InDoubt, Standing::InDoubt));
-    world.view.pool.insert(pooled.id, pooled);
-    world.view.purchases.insert(purchase.id, purchase);
+    world.hand_out(made.id);
+    let standing = world.machine(made.machine).standing;
+    assert_eq!((world.purchase(made.id).state, standing), (PurchaseState::InDoubt, Standing::InDoubt));
     world
 }
