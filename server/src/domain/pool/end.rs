@@ -48,9 +48,9 @@ pub(super) fn complete(view: &mut View, id: PurchaseId, at_ms: i64, writes: &mut
     writes.dead_letters.push(Doubt::Done(id, at_ms));
     if let Some(pooled) = view.pool.get_mut(&machine) {
         pooled.usage = pooled.usage.saturating_add(1);
-        pooled.failures = 0;
         writes.pool.insert(machine);
     }
+    forget_failures(view, machine, at_ms, writes);
     end_session(view, id, SessionState::Completed, at_ms, writes);
     touched(view, id, at_ms, writes);
 }
@@ -178,6 +178,23 @@ fn is_the_machines(purchase: &Purchase) -> bool {
             | Failure::MachineChanged,
         ) => true,
     }
+}
+
+/// A product came out: what failed before is no row of failures any more, nor what an operator was told of it.
+fn forget_failures(view: &mut View, machine: MachineId, at_ms: i64, writes: &mut Writes) {
+    let Some(pooled) = view.pool.get_mut(&machine).filter(|pooled| pooled.failures > 0) else { return };
+    pooled.failures = 0;
+    writes.pool.insert(machine);
+    writes.alerts.push(PoolAlert {
+        raise: None,
+        kind: MACHINE_RESTING,
+        machine,
+        key: String::new(),
+        detail: String::new(),
+        purchase: None,
+        at_ms,
+        trace_id: String::new(),
+    });
 }
 
 /// So many failures in a row, and the machine rests; each further one sends it back to rest.

@@ -3,7 +3,7 @@
 use super::world::{LEASE_MS, PRODUCT, World, euro};
 use crate::domain::payment::{PaymentStatus, Trouble};
 use crate::domain::pool::{
-    Answer, Choose, Command, Failure, JobDone, LATE_VEND, Mode, PurchaseState, Refusal, Resolution, Resolve,
+    Answer, Choose, Command, Failure, JobDone, LATE_VEND, MACHINE_RESTING, Mode, PurchaseState, Refusal, Resolution, Resolve,
     Said, SessionState, Standing, hear,
 };
 
@@ -161,6 +161,28 @@ fn a_silent_gateway_and_a_person_at_the_machine_rest_nobody() {
         world.work_when_due(purchase.id, JobDone::Said(Said::Refused("OUT_OF_SERVICE".to_owned())));
     }
     assert_eq!(world.start(10), Answer::Refused(Refusal::NoIdleMachine), "other refusals count");
+}
+
+#[test]
+fn a_product_that_comes_out_ends_the_row_of_failures_and_its_alert() {
+    let mut world = World::virtual_machines(1, 9);
+    for request in 0..3 {
+        let purchase = world.bought(Mode::Gateway, request);
+        world.work(purchase.id, JobDone::Declined(String::new()));
+    }
+    let of_rest = |world: &World| {
+        let alerts = world.writes.alerts.iter().filter(|alert| alert.kind == MACHINE_RESTING);
+        alerts.map(|alert| alert.raise.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(of_rest(&world), [true]);
+    world.view.clock_ms += 10_000;
+    let purchase = world.bought(Mode::None, 10);
+    assert!(of_rest(&world).is_empty(), "that it may be tried again proves nothing");
+    world.work_when_due(purchase.id, JobDone::Elapsed);
+    assert_eq!((of_rest(&world), world.machine(purchase.machine).failures), (vec![false], 0));
+    let purchase = world.bought(Mode::None, 11);
+    world.work_when_due(purchase.id, JobDone::Elapsed);
+    assert!(of_rest(&world).is_empty());
 }
 
 #[test]
