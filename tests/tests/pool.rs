@@ -52,7 +52,7 @@ promises! {
         a_declined_purchase_gives_its_unit_back;
     resetting:
         a_reset_ends_each_state,
-        a_reset_while_money_is_settled_frees_the_machine_and_settles_it_all_the_same,
+        while_money_is_settled_there_is_no_session_to_reset_and_it_is_settled_all_the_same,
         a_late_job_of_a_reset_session_neither_completes_nor_counts,
         resets_race_jobs_and_the_books_add_up;
     killed:

@@ -13,11 +13,10 @@ use crate::domain::payment::PaymentStatus;
 pub const MACHINE_RESTING: &str = "MACHINE_RESTING";
 /// Name of the alert that a handed-out command has no result after its time.
 pub const PURCHASE_IN_DOUBT: &str = "PURCHASE_IN_DOUBT";
-
 /// A machine's reason for a command it refused: a person was using it.
 const MACHINE_BUSY: &str = "MACHINE_BUSY";
 
-/// The product came out: the money is taken, or there is none to take.
+/// The product came out: its machine works and is free, and the money is taken, or there is none to take.
 pub(super) fn vended(view: &mut View, id: PurchaseId, at_ms: i64, ids: &mut dyn Ids, writes: &mut Writes) {
     let Some(purchase) = view.purchases.get_mut(&id) else { return };
     let doubted = purchase.state == PurchaseState::InDoubt;
@@ -27,15 +26,20 @@ pub(super) fn vended(view: &mut View, id: PurchaseId, at_ms: i64, ids: &mut dyn 
     if doubted {
         over(writes, purchase, PURCHASE_IN_DOUBT, at_ms);
     }
-    if purchase.mode == Mode::Gateway {
+    let machine = purchase.machine;
+    let pays = purchase.mode == Mode::Gateway;
+    if pays {
         purchase.state = PurchaseState::Capturing;
         purchase.work = Work::Capture;
         purchase.due_at_ms = AT_ONCE;
         purchase.attempts = 0;
-        touched(view, id, at_ms, writes);
-        return;
     }
-    complete(view, id, at_ms, writes);
+    forget_failures(view, machine, at_ms, writes);
+    end_session(view, id, SessionState::Completed, at_ms, writes);
+    touched(view, id, at_ms, writes);
+    if !pays {
+        complete(view, id, at_ms, writes);
+    }
 }
 
 /// Dispensed, and paid where payment was asked for: it counts, whatever became of its session meanwhile.
@@ -50,7 +54,7 @@ pub(super) fn complete(view: &mut View, id: PurchaseId, at_ms: i64, writes: &mut
         pooled.usage = pooled.usage.saturating_add(1);
         writes.pool.insert(machine);
     }
-    forget_failures(view, machine, at_ms, writes);
+    // Its session ended when the product came out, unless a replica of an older version saw that.
     end_session(view, id, SessionState::Completed, at_ms, writes);
     touched(view, id, at_ms, writes);
 }

@@ -186,6 +186,31 @@ fn a_product_that_comes_out_ends_the_row_of_failures_and_its_alert() {
 }
 
 #[test]
+fn a_machine_is_free_once_the_product_is_out_and_counts_once_the_money_is_taken() {
+    for mut world in [World::virtual_machines(1, 9), World::real_machines(1, 9)] {
+        let purchase = world.bought(Mode::Gateway, 1);
+        world.work(purchase.id, JobDone::Authorised("pay-1".to_owned()));
+        world.hand_out(purchase.id);
+        let out = if world.is_real() { JobDone::Said(Said::Vended) } else { JobDone::Elapsed };
+        world.work_when_due(purchase.id, out);
+        assert_eq!(world.purchase(purchase.id).state, PurchaseState::Capturing);
+        assert_eq!(world.view.sessions[&purchase.session].state, SessionState::Completed);
+        let machine = world.machine(purchase.machine).clone();
+        assert_eq!((machine.standing, machine.session, machine.usage), (Standing::Idle, None, 0));
+        // There is nothing to reset, and the next customer is served.
+        let late = world.reset(purchase.machine, purchase.session);
+        assert_eq!(late, Answer::Refused(Refusal::AlreadyIdle(purchase.machine)));
+        let (next, _) = world.started(2).unwrap();
+        let late = world.reset(purchase.machine, purchase.session);
+        assert_eq!(late, Answer::Refused(Refusal::SessionEnded(purchase.session, Some(next))));
+        world.work(purchase.id, JobDone::Captured(String::new()));
+        assert_eq!(world.purchase(purchase.id).state, PurchaseState::Completed);
+        let machine = world.machine(purchase.machine);
+        assert_eq!((machine.usage, machine.session), (1, Some(next)), "it counts, and disturbs nobody");
+    }
+}
+
+#[test]
 fn a_changed_price_is_refused_and_nothing_changes() {
     let mut world = World::virtual_machines(1, 1);
     let (session, machine) = world.started(1).unwrap();
