@@ -20,6 +20,7 @@ on_both_engines! {
     a_real_machine_sells_what_its_slot_holds,
     a_doubt_outlives_a_reset_and_is_resolved_once,
     a_real_machine_is_free_once_its_vend_is_told_and_counts_once_the_money_is_taken,
+    a_repeated_choice_is_answered_as_at_first_whatever_came_of_it,
     stock_that_purchases_move_is_told,
     money_that_cant_be_settled_is_set_aside_and_redriven,
 }
@@ -136,6 +137,27 @@ async fn a_real_machine_is_free_once_its_vend_is_told_and_counts_once_the_money_
     let done = hall.session(&purchase.session_id).await;
     assert_eq!((done.purchase.unwrap().state(), done.usage_count), (PurchaseState::Completed, 1));
     assert_eq!(hall.session(&other.session_id).await.state(), SessionState::ChooseProduct);
+}
+
+async fn a_repeated_choice_is_answered_as_at_first_whatever_came_of_it(stage: Stage) {
+    let hall = Hall::new(&stage);
+    let cola = stage.product("COLA", 50).await;
+    let (_, mut device) = real_machine(&stage, &cola, 5).await;
+    let begun = hall.begin().await;
+    let request = paid(&begun, &cola);
+    let first = hall.choose(request.clone()).await.unwrap().purchase;
+    stage.clock.advance(std::time::Duration::from_secs(1));
+    hall.report(&next(hall.claim().await), JobDone::Authorised("pay-1".to_owned())).await;
+    let again = hall.choose(request.clone()).await.unwrap();
+    assert_eq!(again.purchase, first);
+    let now = again.session.unwrap().purchase.unwrap();
+    assert!(now.reservation_end_time_ms > 0 && now.command_number == 1, "as it is now: {now:?}");
+    device.sync(&stage).await;
+    device.vend_for(&now);
+    device.sync(&stage).await;
+    let job = next(hall.claim().await);
+    hall.report(&job, JobDone::Said(job.said.clone().unwrap())).await;
+    assert_eq!(hall.choose(request).await.unwrap().purchase, first);
 }
 
 async fn stock_that_purchases_move_is_told(stage: Stage) {

@@ -281,7 +281,8 @@ pub struct Purchase {
     pub command_number: u64,
     /// The machine has said what became of the command, and nobody has looked yet.
     pub heard: bool,
-    /// When the reservation lapses unless the command was handed out, ms since the Unix epoch; 0 on a virtual machine.
+    /// When the reservation lapses unless the command was handed out, ms since the Unix epoch; 0 on a virtual machine, and
+    /// until dispensing begins.
     pub reservation_end_ms: i64,
     /// What a worker has to do.
     pub work: Work,

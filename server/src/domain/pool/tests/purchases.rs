@@ -3,8 +3,8 @@
 use super::world::{LEASE_MS, PRODUCT, World, euro};
 use crate::domain::payment::{PaymentStatus, Trouble};
 use crate::domain::pool::{
-    Answer, Choose, Command, Failure, JobDone, LATE_VEND, MACHINE_RESTING, Mode, PurchaseState, Refusal, Resolution, Resolve,
-    Said, SessionState, Standing, hear,
+    Answer, Choose, Command, Failure, JobDone, LATE_VEND, MACHINE_RESTING, Mode, Purchase, PurchaseState,
+    Refusal, Resolution, Resolve, Said, SessionState, Standing, hear,
 };
 
 fn unknown() -> JobDone {
@@ -207,6 +207,29 @@ fn a_machine_is_free_once_the_product_is_out_and_counts_once_the_money_is_taken(
         assert_eq!(world.purchase(purchase.id).state, PurchaseState::Completed);
         let machine = world.machine(purchase.machine);
         assert_eq!((machine.usage, machine.session), (1, Some(next)), "it counts, and disturbs nobody");
+    }
+}
+
+#[test]
+fn a_repeated_choice_is_answered_as_at_first_whatever_came_of_it() {
+    for mode in [Mode::None, Mode::Gateway] {
+        let mut world = World::real_machines(1, 9);
+        let first = world.bought(mode, 1);
+        let made = first.as_made();
+        assert_eq!(made, first);
+        world.view.clock_ms += 700;
+        if mode == Mode::Gateway {
+            world.work(first.id, JobDone::Authorised("pay-1".to_owned()));
+        }
+        let shown = |purchase: &Purchase| {
+            let of = purchase.as_made();
+            (of.state, of.payment, of.command_number, of.reservation_end_ms, of.gateway_payment_id)
+        };
+        assert_eq!(shown(world.purchase(first.id)), shown(&made));
+        assert!(world.purchase(first.id).reservation_end_ms > 0, "it lapses now");
+        world.hand_out(first.id);
+        world.work_when_due(first.id, JobDone::Said(Said::Failed("JAM".to_owned())));
+        assert_eq!(shown(world.purchase(first.id)), shown(&made));
     }
 }
 
