@@ -7,8 +7,11 @@ mod fleet_support;
 mod support;
 
 use fleet_support::{Stage, reason};
+use server::operations::pool::PoolSettings;
 use server::store::End;
-use support::{Hall, any, real_machine};
+use std::sync::Arc;
+use std::time::Duration;
+use support::{Hall, any, machine_of, real_machine};
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 use vendfleet_proto::v1;
@@ -92,4 +95,33 @@ async fn machines_that_only_look_as_if_they_had_it_hide_nobody(stage: Stage) {
     hall.pass_time(&machine.machine_id).await;
     let begun = hall.start(with(&cola)).await.unwrap();
     assert_eq!(begun.session.unwrap().machine_id, machine.machine_id);
+}
+
+/// Only PostgreSQL has rows that another transaction holds.
+#[tokio::test]
+async fn a_second_look_fails_only_for_whom_a_row_is_damaged() {
+    let stage = Stage::postgres().await;
+    let hall = Arc::new(Hall::with(&stage, &PoolSettings::default()));
+    machine_of(&stage, "n", "north", &[]).await;
+    let south = machine_of(&stage, "s", "south", &[]).await;
+    let mut holder = stage.deps.store.begin_hot().await.unwrap();
+    holder.tx().all("SELECT machine_id FROM pool FOR UPDATE", &[]).await.unwrap();
+    holder.tx().execute("UPDATE pool SET state = 99 WHERE group_name = 'north'", &[]).await.unwrap();
+    let of = |group: &str| v1::StartWorkRequest { group: group.to_owned(), ..any() };
+    let asks = {
+        let (hall, north, south) = (Arc::clone(&hall), of("north"), of("south"));
+        tokio::spawn(async move { tokio::join!(hall.start(north), hall.start(south)) })
+    };
+    let mut session = stage.deps.store.read().await.unwrap();
+    let waits = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let waiting = async {
+        while session.one(waits, &[]).await.unwrap().columns().int().unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("both are waited for");
+    holder.commit().await.unwrap();
+    let (damaged, begun) = asks.await.unwrap();
+    assert_eq!(reason(&damaged.unwrap_err()), "INTERNAL");
+    assert_eq!(begun.unwrap().session.unwrap().machine_id, south.machine_id);
 }
