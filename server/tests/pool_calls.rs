@@ -258,7 +258,14 @@ async fn three_failures_in_a_row_rest_a_machine(stage: Stage) {
     let alerts = stage.alerts(v1::AlertType::MachineResting).await;
     assert_eq!((alerts.len(), alerts[0].machine_id.clone()), (1, one.machine_id.clone()));
     hall.pass_time(&one.machine_id).await;
-    hall.begin().await;
+    let begun = hall.begin().await;
+    let alerts = stage.alerts(v1::AlertType::MachineResting).await;
+    assert_eq!(alerts[0].resolve_time_ms, 0, "that it may be tried again proves nothing");
+    hall.buy(&begun, &cola).await;
+    hall.work().await;
+    let alerts = stage.alerts(v1::AlertType::MachineResting).await;
+    assert_eq!(alerts.len(), 1);
+    assert!(alerts[0].resolve_time_ms > 0 && alerts[0].resolved_by.is_empty(), "over by itself: {alerts:?}");
 }
 
 async fn a_machine_in_a_session_is_not_archived(stage: Stage) {

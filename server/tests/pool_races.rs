@@ -1,5 +1,4 @@
-//! Many callers at once, on both engines, also through two replicas: one holder per machine, every unit accounted for, and who
-//! waits is served in order.
+//! Many callers at once, on both engines, also through two replicas: one holder per machine, and every unit accounted for.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that can't go on stops")]
 
 #[macro_use]
@@ -16,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use support::{Hall, any, choice, machine};
 use tokio::task::JoinSet;
-use tonic_types::StatusExt as _;
 use vendfleet_proto::v1::{self, PoolState, PurchaseState, SessionState};
 
 on_both_engines! {
@@ -24,10 +22,6 @@ on_both_engines! {
     one_request_id_at_once_is_one_session,
     callers_race_for_the_last_unit,
     usage_stays_fair_under_a_crowd,
-    who_waits_longest_is_served_first,
-    the_queue_is_bounded_and_left_by_who_gives_up,
-    who_comes_later_does_not_overtake,
-    a_lease_that_ends_serves_who_waits,
     a_reset_ends_each_state,
     a_reset_beats_a_late_job_and_is_repeatable,
     resets_and_jobs_race,
@@ -145,100 +139,6 @@ async fn usage_stays_fair_under_a_crowd(stage: Stage) {
         assert!(most - least <= 1, "{used:?}");
     }
     assert_eq!(halls[0].stock(&cola).await, 940);
-}
-
-fn waiting(wait_ms: u32) -> v1::StartWorkRequest {
-    v1::StartWorkRequest { wait_ms, ..any() }
-}
-
-/// A caller that waits, once it stands in the queue.
-async fn queue_up(
-    hall: &Arc<Hall>,
-    request: v1::StartWorkRequest,
-) -> tokio::task::JoinHandle<Result<v1::StartWorkResponse, tonic::Status>> {
-    let before = hall.deps.pool.waiting_callers();
-    let (other, hall) = (Arc::clone(hall), Arc::clone(hall));
-    let caller = tokio::spawn(async move { other.start(request).await });
-    until(|| hall.deps.pool.waiting_callers() > before).await;
-    caller
-}
-
-async fn until(met: impl Fn() -> bool) {
-    let deadline = Duration::from_secs(20);
-    let look = async {
-        while !met() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(deadline, look).await.expect("the condition is met in time");
-}
-
-async fn who_waits_longest_is_served_first(stage: Stage) {
-    let hall = Arc::new(Hall::with(&stage, &settings()));
-    let cola = stage.product("COLA", 50).await;
-    machine(&stage, "one").await;
-    let mut present = hall.begin().await;
-    let mut line = Vec::new();
-    for _ in 0..4 {
-        line.push(queue_up(&hall, waiting(30_000)).await);
-    }
-    for (at, next) in line.into_iter().enumerate() {
-        assert_eq!(hall.deps.pool.waiting_callers(), 4 - at);
-        hall.buy(&present, &cola).await;
-        hall.work().await;
-        present = next.await.unwrap().unwrap();
-    }
-    assert_eq!(hall.deps.pool.waiting_callers(), 0);
-}
-
-async fn the_queue_is_bounded_and_left_by_who_gives_up(stage: Stage) {
-    let hall = Arc::new(Hall::with(&stage, &PoolSettings { max_waiting_callers: 2, ..settings() }));
-    machine(&stage, "one").await;
-    let held = hall.begin().await;
-    let first = queue_up(&hall, waiting(30_000)).await;
-    let second = queue_up(&hall, waiting(30_000)).await;
-    let full = hall.start(waiting(30_000)).await.unwrap_err();
-    let cause = |status: &tonic::Status| status.get_details_error_info().unwrap().metadata["cause"].clone();
-    assert_eq!((reason(&full).as_str(), cause(&full).as_str()), ("NO_IDLE_MACHINE", "QUEUE_FULL"));
-    first.abort();
-    until(|| hall.deps.pool.waiting_callers() < 2).await;
-    let over = hall.start(waiting(30)).await.unwrap_err();
-    assert_eq!(cause(&over), "WAIT_OVER");
-    hall.reset(&held.session.unwrap()).await.unwrap();
-    second.await.unwrap().unwrap();
-}
-
-async fn who_comes_later_does_not_overtake(stage: Stage) {
-    let hall = Arc::new(Hall::with(&stage, &settings()));
-    let north = support::machine_of(&stage, "n", "north", &[]).await;
-    let held = hall.begin().await;
-    let wants_south =
-        queue_up(&hall, v1::StartWorkRequest { group: "south".to_owned(), ..waiting(30_000) }).await;
-    let request = waiting(30_000);
-    let wants_any = queue_up(&hall, request.clone()).await;
-    // Would not wait, and is told so at once though others go on waiting.
-    assert_eq!(reason(&hall.start(any()).await.unwrap_err()), "NO_IDLE_MACHINE");
-    hall.reset(&held.session.clone().unwrap()).await.unwrap();
-    let begun = wants_any.await.unwrap().unwrap();
-    assert_eq!(
-        begun.session.clone().unwrap().machine_id,
-        north.machine_id,
-        "who fits, though another waits longer"
-    );
-    // A repeat is answered though others wait.
-    assert!(hall.start(request).await.unwrap().already_existed);
-    let south = support::machine_of(&stage, "s", "south", &[]).await;
-    let begun = wants_south.await.unwrap().unwrap();
-    assert_eq!(begun.session.unwrap().machine_id, south.machine_id, "noticed without being woken");
-}
-
-async fn a_lease_that_ends_serves_who_waits(stage: Stage) {
-    let [here, there] = replicas(&stage);
-    let one = machine(&stage, "one").await;
-    here.begin().await;
-    let waits = queue_up(&here, waiting(30_000)).await;
-    there.pass_time(&one.machine_id).await;
-    assert_eq!(waits.await.unwrap().unwrap().session.unwrap().machine_id, one.machine_id);
 }
 
 async fn a_reset_ends_each_state(stage: Stage) {

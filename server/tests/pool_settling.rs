@@ -19,6 +19,8 @@ use vendfleet_proto::v1::{
 on_both_engines! {
     a_real_machine_sells_what_its_slot_holds,
     a_doubt_outlives_a_reset_and_is_resolved_once,
+    a_real_machine_is_free_once_its_vend_is_told_and_counts_once_the_money_is_taken,
+    a_repeated_choice_is_answered_as_at_first_whatever_came_of_it,
     stock_that_purchases_move_is_told,
     money_that_cant_be_settled_is_set_aside_and_redriven,
 }
@@ -101,6 +103,63 @@ async fn a_doubt_outlives_a_reset_and_is_resolved_once(stage: Stage) {
     hall.begin().await;
 }
 
+fn paid(begun: &v1::StartWorkResponse, product: &v1::Product) -> v1::ChooseProductRequest {
+    v1::ChooseProductRequest { payment: v1::PaymentMode::Gateway.into(), ..choice(begun, product) }
+}
+
+fn next(jobs: Vec<Job>) -> Job {
+    jobs.into_iter().next().expect("a job is due")
+}
+
+async fn a_real_machine_is_free_once_its_vend_is_told_and_counts_once_the_money_is_taken(stage: Stage) {
+    let hall = Hall::new(&stage);
+    let cola = stage.product("COLA", 50).await;
+    let (machine, mut device) = real_machine(&stage, &cola, 5).await;
+    let begun = hall.begin().await;
+    let purchase = hall.choose(paid(&begun, &cola)).await.unwrap().purchase.unwrap();
+    hall.report(&next(hall.claim().await), JobDone::Authorised("pay-1".to_owned())).await;
+    assert_eq!(device.sync(&stage).await.commands.len(), 1);
+    assert_eq!(hall.session(&purchase.session_id).await.machine_state(), PoolState::InDoubt);
+    device.vend_for(&purchase);
+    device.sync(&stage).await;
+    let job = next(hall.claim().await);
+    let said = job.said.clone().expect("the machine has told");
+    hall.report(&job, JobDone::Said(said)).await;
+
+    let now = hall.session(&purchase.session_id).await;
+    assert_eq!(now.purchase.clone().unwrap().state(), PurchaseState::Capturing);
+    assert_eq!((now.state(), now.machine_state()), (SessionState::Completed, PoolState::Idle));
+    assert_eq!(now.usage_count, 0, "it counts once it is complete");
+    assert_eq!(reason(&hall.reset(&now).await.unwrap_err()), "MACHINE_ALREADY_IDLE");
+    let other = hall.begin().await.session.unwrap();
+    assert_eq!(other.machine_id, machine.machine_id, "the next customer is served");
+    hall.report(&next(hall.claim().await), JobDone::Captured(String::new())).await;
+    let done = hall.session(&purchase.session_id).await;
+    assert_eq!((done.purchase.unwrap().state(), done.usage_count), (PurchaseState::Completed, 1));
+    assert_eq!(hall.session(&other.session_id).await.state(), SessionState::ChooseProduct);
+}
+
+async fn a_repeated_choice_is_answered_as_at_first_whatever_came_of_it(stage: Stage) {
+    let hall = Hall::new(&stage);
+    let cola = stage.product("COLA", 50).await;
+    let (_, mut device) = real_machine(&stage, &cola, 5).await;
+    let begun = hall.begin().await;
+    let request = paid(&begun, &cola);
+    let first = hall.choose(request.clone()).await.unwrap().purchase;
+    stage.clock.advance(std::time::Duration::from_secs(1));
+    hall.report(&next(hall.claim().await), JobDone::Authorised("pay-1".to_owned())).await;
+    let again = hall.choose(request.clone()).await.unwrap();
+    assert_eq!(again.purchase, first);
+    let now = again.session.unwrap().purchase.unwrap();
+    assert!(now.reservation_end_time_ms > 0 && now.command_number == 1, "as it is now: {now:?}");
+    device.sync(&stage).await;
+    device.vend_for(&now);
+    device.sync(&stage).await;
+    let job = next(hall.claim().await);
+    hall.report(&job, JobDone::Said(job.said.clone().unwrap())).await;
+    assert_eq!(hall.choose(request).await.unwrap().purchase, first);
+}
+
 async fn stock_that_purchases_move_is_told(stage: Stage) {
     let hall = Hall::new(&stage);
     let cola = stage.product("COLA", 5).await;
@@ -119,9 +178,7 @@ async fn money_that_cant_be_settled_is_set_aside_and_redriven(stage: Stage) {
     let cola = stage.product("COLA", 5).await;
     machine(&stage, "one").await;
     let begun = hall.begin().await;
-    let paid = v1::ChooseProductRequest { payment: v1::PaymentMode::Gateway.into(), ..choice(&begun, &cola) };
-    let purchase = hall.choose(paid).await.unwrap().purchase.unwrap();
-    let next = |jobs: Vec<Job>| jobs.into_iter().next().expect("a job is due");
+    let purchase = hall.choose(paid(&begun, &cola)).await.unwrap().purchase.unwrap();
     hall.report(&next(hall.claim().await), JobDone::Authorised("pay-1".to_owned())).await;
     hall.make_due().await;
     hall.report(&next(hall.claim().await), JobDone::Elapsed).await;

@@ -43,7 +43,8 @@ promises! {
         a_choice_whose_answer_was_lost_buys_once,
         usage_stays_fair,
         a_machine_that_keeps_failing_rests_and_comes_back,
-        who_waits_is_served_in_order_and_told_when_the_wait_is_over;
+        who_waits_is_served_in_order_and_told_when_the_wait_is_over,
+        who_waits_at_a_server_that_drains_is_told_at_once;
     lost:
         a_lost_authorisation_is_let_go_and_nothing_comes_out,
         a_lost_capture_is_asked_again_and_taken_once,
@@ -51,7 +52,7 @@ promises! {
         a_declined_purchase_gives_its_unit_back;
     resetting:
         a_reset_ends_each_state,
-        a_reset_while_money_is_settled_frees_the_machine_and_settles_it_all_the_same,
+        while_money_is_settled_there_is_no_session_to_reset_and_it_is_settled_all_the_same,
         a_late_job_of_a_reset_session_neither_completes_nor_counts,
         resets_race_jobs_and_the_books_add_up;
     killed:

@@ -260,7 +260,7 @@ pub const KEYS: &[Key] = &[
         1,
         100_000,
         "callers",
-        "Most callers of StartWork waiting for a machine; more are told NO_IDLE_MACHINE at once.",
+        "Most callers of StartWork waiting for a machine; more are looked for once and told NO_IDLE_MACHINE.",
     ),
     int(
         "orchestrator.wait_poll_ms",

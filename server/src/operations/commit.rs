@@ -293,7 +293,7 @@ impl<W: HotWrite> Lane<W> {
 }
 
 /// A member's data made the batch fail, so a smaller batch may do.
-fn is_data(error: &StoreError) -> bool {
+pub(crate) fn is_data(error: &StoreError) -> bool {
     matches!(
         error,
         StoreError::Data(_) | StoreError::UniqueCounted | StoreError::Taken(_) | StoreError::Corrupt(_)
@@ -301,7 +301,7 @@ fn is_data(error: &StoreError) -> bool {
 }
 
 /// One failure, told to each caller of the batch.
-fn refusal(error: &StoreError) -> ApiError {
+pub(crate) fn refusal(error: &StoreError) -> ApiError {
     let words = error.to_string();
     match error {
         StoreError::Unavailable(_) => ApiError::unavailable(words),

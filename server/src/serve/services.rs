@@ -104,6 +104,7 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
     let events = EventLog::new(store.clone(), EventSettings::from(&tools.config.events));
     tools.workers.spawn(events.clone().follow(tools.drain.clone()));
     let pool = pool(&tools, &store, &hints);
+    tools.workers.spawn(pool.clone().end_waiting(tools.drain.clone()));
     let deps = Deps {
         store: store.clone(),
         context: tools.context.clone(),

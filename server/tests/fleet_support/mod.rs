@@ -347,6 +347,25 @@ impl Device {
         }));
     }
 
+    /// Carries out the dispense command of a remote purchase.
+    pub fn vend_for(&mut self, purchase: &v1::Purchase) {
+        let id: Uuid = purchase.purchase_id.parse().unwrap();
+        self.append(Body::Vend(Vend {
+            transaction: TransactionId(id.into_bytes()),
+            slot: u16::try_from(purchase.slot).unwrap(),
+            product: self.product,
+            config: ConfigId([4; 16]),
+            price_minor: purchase.price.as_ref().unwrap().minor_units,
+            currency: Currency::parse("EUR").unwrap(),
+            payment: Payment::Remote,
+            outcome: VendOutcome::Success,
+            cash_in_minor: 0,
+            payout_intent_minor: 0,
+            owed_minor: 0,
+            command_number: 1,
+        }));
+    }
+
     pub fn count(&mut self, units: u32) {
         let slots = vec![SlotCount { slot: 3, product: self.product, units }];
         let audit = Audit { slots, tubes: Vec::new(), box_minor: 0, since_reset: Totals::default() };

@@ -142,14 +142,16 @@ impl Till {
 }
 
 /// What a till is before its shop: the gateway, and what servers must know to reach it.
-struct Counter {
-    gateway: TestGateway,
+pub struct Counter {
+    /// The gateway.
+    pub gateway: TestGateway,
     link: Link,
     secrets: TempDir,
 }
 
 impl Counter {
-    async fn new() -> Self {
+    /// A gateway without a shop.
+    pub async fn new() -> Self {
         let gateway = TestGateway::start().await;
         let address: SocketAddr = gateway.url().trim_start_matches("http://").parse().unwrap();
         let link = Link::to(address).await;
@@ -159,7 +161,8 @@ impl Counter {
         Self { gateway, link, secrets }
     }
 
-    fn set(&self, options: ServerOptions) -> ServerOptions {
+    /// What a server must know to reach it.
+    pub fn set(&self, options: ServerOptions) -> ServerOptions {
         let file = |name: &str| self.secrets.path().join(name).display().to_string();
         options
             .set("payments.gateway", "http")

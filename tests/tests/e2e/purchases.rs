@@ -11,6 +11,8 @@ use vendfleet_tests::{
     client::AuthorizedChannel,
     device::{Device, SLOT},
     fleet::{Engine, Fleet, operator::request_id},
+    gateway::{Manner, Op, Step},
+    orders::till::Counter,
     server::{ServerOptions, TestServer},
     wait::{PATIENCE, until, until_true},
 };
@@ -166,6 +168,38 @@ pub(crate) async fn a_remote_purchase_is_dispensed_once_and_completes(engine: En
     assert_eq!(sold.iter().map(|t| &t.transaction_id).collect::<Vec<_>>(), [&purchase.purchase_id]);
     all_is_free(&fleet, &device).await;
     check(&fleet, &[device.chains().await]).await;
+}
+
+pub(crate) async fn a_machine_is_free_once_its_vend_is_told_though_the_money_is_still_to_be_taken(
+    engine: Engine,
+) {
+    let counter = Counter::new().await;
+    let fleet = Fleet::start_with(engine, |o| counter.set(o)).await;
+    let mut device = present(&fleet).await;
+    let mut desk = Desk::of(&fleet).await;
+    counter.gateway.behave(|call| match call.op {
+        Op::Capture => Step::nothing(Manner::Status(503)),
+        _ => Step::proper(),
+    });
+    let session = desk.start().await;
+    let purchase = desk.choose(session, PaymentMode::Gateway).await;
+    device.wait_for("the vend", vended).await;
+    device.settle().await;
+    all_is_free(&fleet, &device).await;
+    let (_, session) = desk.comes_to(&purchase, PurchaseState::Capturing).await;
+    assert_eq!((session.state(), session.usage_count), (SessionState::Completed, 0));
+    // The next customer does not wait for the money of the one before.
+    let next = desk.buy().await;
+    device.wait_for("the next vend", |now| now.vends == 2).await;
+    device.settle().await;
+    desk.comes_to(&next, PurchaseState::Completed).await;
+
+    counter.gateway.come_up();
+    let (done, session) = desk.comes_to(&purchase, PurchaseState::Completed).await;
+    assert_eq!((done.payment_status(), session.usage_count), (PaymentStatus::Captured, 2));
+    assert_eq!(counter.gateway.ledger().net(&purchase.purchase_id), 120);
+    all_is_free(&fleet, &device).await;
+    assert_eq!(check(&fleet, &[device.chains().await]).await.sales, 2);
 }
 
 pub(crate) async fn a_lost_reply_leaves_a_doubt_that_the_next_sync_ends_with_one_vend(engine: Engine) {

@@ -183,6 +183,23 @@ pub(crate) async fn who_waits_is_served_in_order_and_told_when_the_wait_is_over(
     assert_eq!(check(&shop).await.completed, 6);
 }
 
+pub(crate) async fn who_waits_at_a_server_that_drains_is_told_at_once(engine: Engine) {
+    let mut shop = shop(engine, |o| o).await;
+    machine(&shop, 0).await;
+    let ann = Buyer::new(&shop, 0, "ann");
+    ann.start().await;
+    let waits = {
+        let bob = Buyer::new(&shop, 0, "bob");
+        tokio::spawn(async move { bob.ask(&v1::StartWorkRequest { wait_ms: 60_000, ..bob.wish() }).await })
+    };
+    until_true("the call to wait", PATIENCE, || async { calls_in_flight(&shop).await == 1 }).await;
+    let ended = shop.replicas[0].server.stop().await;
+    assert!(ended.success(), "nothing was left at the end of the drain: {ended:?}");
+    let told = refusal(&waits.await.unwrap().unwrap_err());
+    assert_eq!((told.code, told.reason.as_str()), (Code::Unavailable, "UNAVAILABLE"));
+    assert!(told.retry_after.is_some(), "{told:?}");
+}
+
 /// Unary calls that the server is working on.
 async fn calls_in_flight(shop: &Shop) -> u64 {
     let address = shop.replicas[0].server.http_addr();

@@ -24,8 +24,8 @@ fn silences() -> Vec<Manner> {
 }
 
 pub(crate) async fn a_lost_authorisation_is_let_go_and_nothing_comes_out(engine: Engine) {
-    let till = Till::open(engine, 1, |o| o.set("orchestrator.rest_after", 1_000)).await;
-    machine(&till.shop, 0).await;
+    let till = Till::open(engine, 1, |o| o).await;
+    let id = machine(&till.shop, 0).await;
     let product = till.shop.product("COLA", 20).await;
     let ann = Buyer::new(&till.shop, 0, "ann");
     let manners = silences();
@@ -39,6 +39,8 @@ pub(crate) async fn a_lost_authorisation_is_let_go_and_nothing_comes_out(engine:
         assert_eq!(till.gateway.count(Op::Capture, &bought.purchase_id), 0);
     }
     assert_eq!(till.shop.stock(&product).await, 20);
+    let shown = standing(&till.shop, &id).await;
+    assert_eq!((shown.state(), shown.failures_in_a_row), (PoolState::Idle, 0), "a gateway rests nobody");
     assert_eq!(check_paid(&till).await.failed, manners.len());
 }
 

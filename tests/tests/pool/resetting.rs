@@ -75,7 +75,7 @@ pub(crate) async fn a_reset_ends_each_state(engine: Engine) {
     assert_eq!(check_paid(&till).await.failed, 3);
 }
 
-pub(crate) async fn a_reset_while_money_is_settled_frees_the_machine_and_settles_it_all_the_same(
+pub(crate) async fn while_money_is_settled_there_is_no_session_to_reset_and_it_is_settled_all_the_same(
     engine: Engine,
 ) {
     let till = Till::open(engine, 1, |o| o).await;
@@ -87,18 +87,20 @@ pub(crate) async fn a_reset_while_money_is_settled_frees_the_machine_and_settles
         ann.until(&bought.session_id, what, |now| now.purchase.as_ref().unwrap().state() == state).await;
     };
 
-    // The product is out: it counts, whatever became of its session.
+    // The product is out, and the machine is free while the money is taken.
     till.gateway.script(Op::Capture, [Step::approve().but(Manner::Silence)]);
     let taken = ann.buy(&product, PaymentMode::Gateway).await;
     in_state(&taken, PurchaseState::Capturing).await;
-    assert_eq!(reset_now(&till, &taken.session_id).await.units_returned, 0);
+    let session = ann.session(&taken.session_id).await.unwrap();
+    let late = reset(&till.shop, 0, &reset_request(&session)).await.unwrap_err();
+    assert_eq!(refusal(&late).reason, "MACHINE_ALREADY_IDLE");
     let over = ann.over(&taken.session_id).await;
-    assert_eq!(over.state(), SessionState::Reset);
+    assert_eq!(over.state(), SessionState::Completed);
     assert_eq!(over.purchase.unwrap().state(), PurchaseState::Completed);
     assert_eq!(till.gateway.ledger().net(&taken.purchase_id), 250);
     assert_eq!(standing(&till.shop, &id).await.usage_count, 1);
 
-    // Nothing came out, and the machine is free while the money is let go: there is no session to end.
+    // Nothing came out, and the machine is free while the money is let go.
     till.gateway.script(Op::Authorise, [Step::approve().but(Manner::HangUp)]);
     till.gateway.script(Op::Void, [Step::proper().but(Manner::Silence)]);
     let lost = ann.buy(&product, PaymentMode::Gateway).await;

@@ -45,7 +45,7 @@ pub(super) fn choose(
         Ok(decided) => decided,
         Err(refusal) => return Answer::Refused(refusal),
     };
-    let purchase = made(choose, settings, &session, &pooled, &chosen);
+    let purchase = made(choose, &session, &pooled, &chosen);
     match pooled.kind {
         MachineKind::Virtual => shift(view, &purchase, -1, choose.at_ms, ids, writes),
         MachineKind::Real => reserve(view, &purchase, 1, writes),
@@ -139,18 +139,8 @@ fn from_slot(view: &View, pooled: &Pooled, id: ProductId) -> Result<Chosen, Refu
     Ok(Chosen { slot: offer.slot, currency: offer.currency, price_minor: offer.price_minor })
 }
 
-fn made(
-    choose: &Choose,
-    settings: &Settings,
-    session: &Session,
-    pooled: &Pooled,
-    chosen: &Chosen,
-) -> Purchase {
+fn made(choose: &Choose, session: &Session, pooled: &Pooled, chosen: &Chosen) -> Purchase {
     let (state, payment) = first(choose.mode);
-    let lapses = match pooled.kind {
-        MachineKind::Virtual => 0,
-        MachineKind::Real => choose.at_ms.saturating_add(settings.reservation_ms),
-    };
     Purchase {
         id: choose.purchase,
         session: session.id,
@@ -171,7 +161,7 @@ fn made(
         holds_machine: true,
         command_number: 0,
         heard: false,
-        reservation_end_ms: lapses,
+        reservation_end_ms: 0,
         work: if choose.mode == Mode::Gateway { Work::Authorise } else { Work::Dispense },
         due_at_ms: AT_ONCE,
         fence: 0,
@@ -199,11 +189,16 @@ impl Purchase {
     #[must_use]
     pub fn as_made(&self) -> Self {
         let (state, payment) = first(self.mode);
-        let command_number = if self.mode == Mode::None { self.command_number } else { 0 };
+        let (command_number, reservation_end_ms) = match self.mode {
+            Mode::None => (self.command_number, self.reservation_end_ms),
+            // Both came with the authorisation.
+            Mode::Gateway => (0, 0),
+        };
         Self {
             state,
             payment,
             command_number,
+            reservation_end_ms,
             gateway_payment_id: String::new(),
             failure: None,
             failure_detail: String::new(),

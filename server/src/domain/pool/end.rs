@@ -13,8 +13,10 @@ use crate::domain::payment::PaymentStatus;
 pub const MACHINE_RESTING: &str = "MACHINE_RESTING";
 /// Name of the alert that a handed-out command has no result after its time.
 pub const PURCHASE_IN_DOUBT: &str = "PURCHASE_IN_DOUBT";
+/// A machine's reason for a command it refused: a person was using it.
+const MACHINE_BUSY: &str = "MACHINE_BUSY";
 
-/// The product came out: the money is taken, or there is none to take.
+/// The product came out: its machine works and is free, and the money is taken, or there is none to take.
 pub(super) fn vended(view: &mut View, id: PurchaseId, at_ms: i64, ids: &mut dyn Ids, writes: &mut Writes) {
     let Some(purchase) = view.purchases.get_mut(&id) else { return };
     let doubted = purchase.state == PurchaseState::InDoubt;
@@ -24,15 +26,20 @@ pub(super) fn vended(view: &mut View, id: PurchaseId, at_ms: i64, ids: &mut dyn 
     if doubted {
         over(writes, purchase, PURCHASE_IN_DOUBT, at_ms);
     }
-    if purchase.mode == Mode::Gateway {
+    let machine = purchase.machine;
+    let pays = purchase.mode == Mode::Gateway;
+    if pays {
         purchase.state = PurchaseState::Capturing;
         purchase.work = Work::Capture;
         purchase.due_at_ms = AT_ONCE;
         purchase.attempts = 0;
-        touched(view, id, at_ms, writes);
-        return;
     }
-    complete(view, id, at_ms, writes);
+    forget_failures(view, machine, at_ms, writes);
+    end_session(view, id, SessionState::Completed, at_ms, writes);
+    touched(view, id, at_ms, writes);
+    if !pays {
+        complete(view, id, at_ms, writes);
+    }
 }
 
 /// Dispensed, and paid where payment was asked for: it counts, whatever became of its session meanwhile.
@@ -45,9 +52,9 @@ pub(super) fn complete(view: &mut View, id: PurchaseId, at_ms: i64, writes: &mut
     writes.dead_letters.push(Doubt::Done(id, at_ms));
     if let Some(pooled) = view.pool.get_mut(&machine) {
         pooled.usage = pooled.usage.saturating_add(1);
-        pooled.failures = 0;
         writes.pool.insert(machine);
     }
+    // Its session ended when the product came out, unless a replica of an older version saw that.
     end_session(view, id, SessionState::Completed, at_ms, writes);
     touched(view, id, at_ms, writes);
 }
@@ -86,11 +93,11 @@ pub(super) fn fail(
         finish(purchase, at_ms);
     }
     let ended = if why.0 == Failure::Reset { SessionState::Reset } else { SessionState::Failed };
-    let by_operator = matches!(why.0, Failure::Reset | Failure::Resolved);
+    let counts = is_the_machines(purchase);
     let holds = purchase.holds_machine;
     let machine = purchase.machine;
     end_session(view, id, ended, at_ms, writes);
-    if holds && !by_operator {
+    if holds && counts {
         count_failure(view, machine, settings, at_ms, ids, writes);
     }
     touched(view, id, at_ms, writes);
@@ -159,6 +166,39 @@ pub(super) fn end_session(
         }
         writes.pool.insert(machine);
     }
+}
+
+/// Whether a failure speaks against its machine. An operator's word does not, nor a gateway that says nothing, which would
+/// rest every machine there is, nor a person who was using it.
+fn is_the_machines(purchase: &Purchase) -> bool {
+    match purchase.failure {
+        None | Some(Failure::Reset | Failure::Resolved | Failure::PaymentUnknown) => false,
+        Some(Failure::Refused) => purchase.failure_detail != MACHINE_BUSY,
+        Some(
+            Failure::PaymentDeclined
+            | Failure::VendFailed
+            | Failure::SoldLocally
+            | Failure::Expired
+            | Failure::MachineChanged,
+        ) => true,
+    }
+}
+
+/// A product came out: what failed before is no row of failures any more, nor what an operator was told of it.
+fn forget_failures(view: &mut View, machine: MachineId, at_ms: i64, writes: &mut Writes) {
+    let Some(pooled) = view.pool.get_mut(&machine).filter(|pooled| pooled.failures > 0) else { return };
+    pooled.failures = 0;
+    writes.pool.insert(machine);
+    writes.alerts.push(PoolAlert {
+        raise: None,
+        kind: MACHINE_RESTING,
+        machine,
+        key: String::new(),
+        detail: String::new(),
+        purchase: None,
+        at_ms,
+        trace_id: String::new(),
+    });
 }
 
 /// So many failures in a row, and the machine rests; each further one sends it back to rest.

@@ -180,7 +180,7 @@ pub struct Pooled {
     pub usage: i64,
     /// When StartWork last took it, ms since the Unix epoch; 0: never.
     pub last_picked_ms: i64,
-    /// Purchases failed since the last completed one.
+    /// Purchases failed since a product last came out, those apart that say nothing about the machine.
     pub failures: i64,
     /// When it is free by itself, by the database's clock; 0: it is; [`NEVER`].
     pub free_at_ms: i64,
@@ -281,7 +281,8 @@ pub struct Purchase {
     pub command_number: u64,
     /// The machine has said what became of the command, and nobody has looked yet.
     pub heard: bool,
-    /// When the reservation lapses unless the command was handed out, ms since the Unix epoch; 0 on a virtual machine.
+    /// When the reservation lapses unless the command was handed out, ms since the Unix epoch; 0 on a virtual machine, and
+    /// until dispensing begins.
     pub reservation_end_ms: i64,
     /// What a worker has to do.
     pub work: Work,

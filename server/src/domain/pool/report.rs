@@ -3,8 +3,8 @@
 use super::batch::{Doubt, View, Writes};
 use super::choose::{AT_ONCE, dispense};
 use super::command::{Answer, JobDone, Refusal, Report, Resolution, Resolve, Said, Settings};
-use super::end::{PURCHASE_IN_DOUBT, complete, end_session, fail, let_go, over, raise, touched, vended};
-use super::model::{Failure, MachineKind, Pooled, Purchase, PurchaseState, SessionState, Standing, Work};
+use super::end::{PURCHASE_IN_DOUBT, complete, fail, let_go, over, raise, touched, vended};
+use super::model::{Failure, MachineKind, Pooled, Purchase, PurchaseState, Standing, Work};
 use crate::domain::ids::{Ids, PurchaseId};
 use crate::domain::payment::{PaymentStatus, Trouble};
 
@@ -271,7 +271,8 @@ fn late(
     touched(view, purchase.id, at_ms, writes);
 }
 
-/// Its money can't be settled now: asked again later, shown to a person. The machine and its customer don't wait for it.
+/// Its money can't be settled now: asked again later, shown to a person. Its machine has been free since it was certain what
+/// came out.
 fn set_aside(
     view: &mut View,
     id: PurchaseId,
@@ -290,17 +291,6 @@ fn set_aside(
         at_ms,
         trace_id: purchase.trace_id.clone(),
     });
-    let ended = match purchase.state {
-        PurchaseState::Capturing => SessionState::Completed,
-        _ => SessionState::Failed,
-    };
-    if let Some(pooled) = view.pool.get_mut(&purchase.machine)
-        && ended == SessionState::Completed
-        && pooled.purchase == Some(id)
-    {
-        pooled.failures = 0;
-    }
-    end_session(view, id, ended, at_ms, writes);
     touched(view, id, at_ms, writes);
 }
 
@@ -332,13 +322,6 @@ pub(super) fn resolve(
             fail(view, id, why, settings, at_ms, ids, writes);
         }
     }
-    // Settling the money needs no machine.
-    let ended = match resolve.resolution {
-        Resolution::Dispensed => SessionState::Completed,
-        Resolution::NotDispensed => SessionState::Failed,
-    };
-    end_session(view, id, ended, at_ms, writes);
-    touched(view, id, at_ms, writes);
     debug_assert!(view.purchases[&id].due_at_ms != AT_ONCE || view.purchases[&id].work != Work::None);
     done(view, id)
 }

@@ -14,7 +14,7 @@ pub struct Shown {
     pub usage: i64,
     /// When StartWork last took it, ms since the Unix epoch; 0: never.
     pub last_picked_ms: i64,
-    /// Purchases failed since the last completed one.
+    /// Purchases failed since a product last came out, those apart that say nothing about the machine.
     pub failures: i64,
     /// Until when it rests, ms since the Unix epoch; 0: it does not.
     pub resting_until_ms: i64,

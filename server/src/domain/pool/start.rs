@@ -2,8 +2,9 @@
 
 use super::batch::{View, Writes};
 use super::command::{Answer, Refusal, Settings, Start};
-use super::model::{NEVER, Pooled, Session, SessionState, Standing};
+use super::model::{MachineKind, NEVER, Session, SessionState, Standing};
 use crate::domain::ids::MachineId;
+use vend_core::id::ProductId;
 
 pub(super) fn start(view: &mut View, start: &Start, settings: &Settings, writes: &mut Writes) -> Answer {
     let key = (start.caller.clone(), start.request_id);
@@ -65,14 +66,22 @@ fn lowest(view: &View, start: &Start) -> Option<MachineId> {
         .iter()
         .filter_map(|id| view.pool.get(id))
         .filter(|pooled| pooled.is_free(view.clock_ms))
-        .find(|pooled| start.pick.product.is_none_or(|product| can_give(view, pooled, product)))
+        .find(|pooled| start.pick.product.is_none_or(|product| view.can_give(pooled.id, product)))
         .map(|pooled| pooled.id)
 }
 
-fn can_give(view: &View, pooled: &Pooled, product: vend_core::id::ProductId) -> bool {
-    match view.offers.get(&pooled.id) {
-        Some(offers) => offers.iter().any(|offer| offer.product == product && offer.available > 0),
-        None => view.shelf.get(product).is_some_and(|product| product.stock > 0),
+impl View {
+    /// Whether this machine, which is loaded with what it offers, has a unit of the product that nobody was promised.
+    #[must_use]
+    pub fn can_give(&self, machine: MachineId, product: ProductId) -> bool {
+        let Some(pooled) = self.pool.get(&machine) else { return false };
+        match pooled.kind {
+            MachineKind::Virtual => self.shelf.get(product).is_some_and(|product| product.stock > 0),
+            MachineKind::Real => {
+                let offers = self.offers.get(&machine).map_or(&[][..], Vec::as_slice);
+                offers.iter().any(|offer| offer.product == product && offer.available > 0)
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::domain::pool::{
     self, Answer, Command, Pick, Pooled, Refusal, Session, Settings as Rules, Start, Writes,
 };
 use crate::error::ApiError;
-use crate::operations::commit::{Answers, HotWrite};
+use crate::operations::commit::{Answers, HotWrite, is_data, refusal};
 use crate::operations::deps::ContextIds;
 use crate::store::pool::{self as store, Look};
 use crate::store::{Engine, Store, StoreError, UniqueKey};
@@ -123,20 +123,38 @@ impl HotWrite for StartWrite {
 }
 
 impl StartWrite {
-    /// What the first look gave is committed, so a second look that fails is the failure of those alone who were in it.
+    /// What the first look gave is committed, so a second look that fails is the failure of those alone who were in it; a data
+    /// error of one of them is that one's, as in a batch.
     async fn look_again(&self, starts: &[&Start]) -> Vec<Result<Granted, ApiError>> {
+        let mut answers = Vec::with_capacity(starts.len());
+        let mut work = vec![starts];
+        while let Some(part) = work.pop() {
+            match self.look_patiently(part).await {
+                Ok(granted) => answers.extend(granted.into_iter().map(Ok)),
+                Err(error) if is_data(&error) && part.len() > 1 => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    work.extend([second, first]);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, calls = part.len(), "a second look was not committed");
+                    answers.extend(part.iter().map(|_| Err(refusal(&error))));
+                }
+            }
+        }
+        answers
+    }
+
+    /// A lost race is tried again within the store's bound.
+    async fn look_patiently(&self, starts: &[&Start]) -> Result<Vec<Granted>, StoreError> {
         let mut attempt = 0;
         loop {
             let error = match self.look(starts, Look::Wait).await {
-                Ok((granted, _)) => return granted.into_iter().map(Ok).collect(),
+                Ok((granted, _)) => return Ok(granted),
                 Err(error) => error,
             };
             match self.store.back_off(STARTS, attempt, &error) {
                 Some(pause) => tokio::time::sleep(pause).await,
-                None => {
-                    let told = |_: &&Start| Err(ApiError::unavailable(error.to_string()));
-                    return starts.iter().map(told).collect();
-                }
+                None => return Err(error),
             }
             attempt += 1;
         }

@@ -7,6 +7,7 @@
 mod choose_product;
 mod committer;
 mod get_session;
+mod line;
 mod queue;
 mod refusal;
 mod reset_machine;
@@ -33,6 +34,7 @@ use queue::Queue;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Bounds of the pool.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +48,7 @@ pub struct PoolSettings {
     pub max_queued_commands: usize,
     /// A command that has waited longer than this is refused with OVERLOADED, ms: its caller has given up.
     pub max_queued_ms: u64,
-    /// Most callers waiting for a machine; one more is refused with NO_IDLE_MACHINE.
+    /// Most callers waiting for a machine; one more is looked for once, and refused with NO_IDLE_MACHINE.
     pub max_waiting_callers: usize,
     /// How soon those who wait notice what another replica did, and a lease that is over.
     pub wait_poll: Duration,
@@ -208,6 +210,12 @@ impl Pool {
     #[must_use]
     pub fn waiting_callers(&self) -> usize {
         self.queue.count()
+    }
+
+    /// Ends the waiting for machines here when `drain` is cancelled: who waits, and who comes to wait, is told UNAVAILABLE.
+    pub async fn end_waiting(self, drain: CancellationToken) {
+        drain.cancelled().await;
+        self.queue.close();
     }
 
     /// What an operator can set of the decisions.

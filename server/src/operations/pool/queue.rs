@@ -1,19 +1,20 @@
 //! Callers that wait for a machine: first come first served within a replica, up to a bound.
 //!
-//! While anybody waits, whoever comes stands behind them, also who would not wait. One task serves the queue in rounds: it
-//! asks for those in front first, in growing groups, and leaves out everybody whose filter somebody before them has just
-//! found nothing for. A round begins when a machine is freed here or somebody comes, or after a pause: other replicas free
-//! machines too, and leases end by themselves. Who gives up leaves.
+//! While anybody waits, whoever comes stands behind them, also who would not wait, and who comes when as many wait as may:
+//! these are looked for once, in their turn, and leave. So nobody is told that no machine is idle without a look, and nobody
+//! overtakes. One task serves the queue in rounds: it asks for those in front first, in growing groups, and leaves out
+//! everybody whose filter somebody before them has just found nothing for. A round begins when a machine is freed here or
+//! somebody comes, or after a pause: other replicas free machines too, and leases end by themselves. Who gives up leaves.
 
 use super::PoolSettings;
 use super::committer::{Granted, StartWrite, lane_of_start};
-use super::refusal::{NoIdle, no_idle};
+use super::line::{Known, Line, Waiter};
+use super::refusal::{NoIdle, draining, no_idle};
 use crate::context::Context;
 use crate::domain::pool::{Pick, Start};
 use crate::error::{ApiError, Reason};
-use crate::operations::commit::GroupCommit;
+use crate::operations::commit::{Coming, GroupCommit};
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
@@ -22,35 +23,22 @@ use tokio::sync::{Notify, oneshot};
 const FIRST_GROUP: usize = 8;
 /// And at most.
 const MOST_IN_GROUP: usize = 256;
+/// Callers that stand in the queue for one look, at most; one more is refused with OVERLOADED before any work.
+const MOST_PASSING_CALLERS: usize = 8_192;
+/// That one may ask again after this, and up to twice as long.
+const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
+
+/// Asks for a machine, behind all that were asked for before; gives where the answer comes.
+type Ask = Box<dyn Fn(Start) -> Result<Coming<StartWrite>, ApiError> + Send + Sync>;
 
 /// Who waits.
 pub(super) struct Queue {
-    starts: GroupCommit<StartWrite>,
+    ask: Ask,
     context: Context,
     most: usize,
     poll: Duration,
     line: Mutex<Line>,
     wake: Notify,
-}
-
-#[derive(Default)]
-struct Line {
-    waiting: VecDeque<Waiter>,
-    /// All that wait, those included that are being asked for just now.
-    count: usize,
-    next_number: u64,
-    is_served: bool,
-}
-
-struct Waiter {
-    /// Rises with every comer.
-    number: u64,
-    start: Start,
-    /// Is told so when the first look at it finds nothing.
-    once: bool,
-    /// Its time was over while it was being asked for.
-    over: Arc<AtomicBool>,
-    reply: oneshot::Sender<Result<Granted, ApiError>>,
 }
 
 /// A caller's place; leaves it when dropped.
@@ -61,7 +49,7 @@ struct Place<'q> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.queue.leave(self.number);
+        self.queue.line().leave(self.number);
     }
 }
 
@@ -71,8 +59,13 @@ impl Queue {
         context: Context,
         settings: &PoolSettings,
     ) -> Arc<Self> {
+        let ask: Ask = Box::new(move |start| starts.enqueue(lane_of_start(&start), start));
+        Self::asking(ask, context, settings)
+    }
+
+    fn asking(ask: Ask, context: Context, settings: &PoolSettings) -> Arc<Self> {
         Arc::new(Self {
-            starts,
+            ask,
             context,
             most: settings.max_waiting_callers,
             poll: settings.wait_poll,
@@ -87,26 +80,43 @@ impl Queue {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.line().count
+        self.line().count()
     }
 
-    /// Waits behind whoever waits. Zero: until it was looked at once.
-    pub(super) async fn wait(self: &Arc<Self>, start: Start, wait: Duration) -> Result<Granted, ApiError> {
-        let over = Arc::new(AtomicBool::new(false));
-        let (number, mut answer) = self.enter(start, wait.is_zero(), &over)?;
-        let place = Place { queue: self, number };
-        let ended = || ApiError::unavailable("nobody serves those who wait for a machine");
+    /// Who waits is told at once that this server drains, and so is who comes to wait.
+    pub(super) fn close(&self) {
+        let waiting = self.line().close();
+        for waiter in waiting {
+            let _ = waiter.reply.send(Err(draining(&self.context)));
+        }
+        self.wake();
+    }
+
+    /// Waits behind whoever waits. Zero: until it was looked at once. `fitting`: machines that match its filter, if it has
+    /// been looked for.
+    pub(super) async fn wait(
+        self: &Arc<Self>,
+        start: Start,
+        wait: Duration,
+        fitting: Option<u64>,
+    ) -> Result<Granted, ApiError> {
+        let known = Arc::new(Known::new(fitting));
+        let (number, mut answer) = self.enter(start, wait, &known)?;
+        let _place = Place { queue: self, number };
+        let ended = || ApiError::unavailable("who served those that wait for a machine ended");
         if !wait.is_zero() {
             tokio::select! {
                 answered = &mut answer => return answered.unwrap_or_else(|_| Err(ended())),
                 () = tokio::time::sleep(wait) => {}
             }
-            over.store(true, Ordering::SeqCst);
-            if place.queue.leave(number) {
-                return Err(no_idle(NoIdle::WaitOver, 0, &self.context));
+            known.end();
+            if let Some(fitting) = known.fitting()
+                && self.line().leave(number)
+            {
+                return Err(no_idle(NoIdle::WaitOver, fitting, &self.context));
             }
         }
-        // Being asked for just now: that answer counts.
+        // Asked for just now, or not yet looked for at all: that answer counts.
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
@@ -117,55 +127,59 @@ impl Queue {
     fn enter(
         self: &Arc<Self>,
         start: Start,
-        once: bool,
-        over: &Arc<AtomicBool>,
+        wait: Duration,
+        known: &Arc<Known>,
     ) -> Result<(u64, oneshot::Receiver<Result<Granted, ApiError>>), ApiError> {
         let (reply, answer) = oneshot::channel();
         let mut line = self.line();
-        if line.count >= self.most {
-            return Err(no_idle(NoIdle::QueueFull, 0, &self.context));
+        if line.is_closed() {
+            return Err(draining(&self.context));
         }
-        let number = line.next_number;
-        line.next_number = line.next_number.wrapping_add(1);
-        line.count += 1;
-        line.waiting.push_back(Waiter { number, start, once, over: Arc::clone(over), reply });
-        if !std::mem::replace(&mut line.is_served, true) {
-            tokio::spawn(Arc::clone(self).serve());
+        let once = if wait.is_zero() {
+            Some(NoIdle::AtOnce)
+        } else {
+            (line.patient() >= self.most).then_some(NoIdle::QueueFull)
+        };
+        if once.is_some() && line.passing() >= MOST_PASSING_CALLERS {
+            let text = "too many callers ask for a machine; try again later";
+            let again = OVERLOADED_RETRY + self.context.jitter(OVERLOADED_RETRY);
+            return Err(ApiError::new(Reason::Overloaded, text).retry_after(again));
+        }
+        let (number, is_first) = line.enter(start, once, Arc::clone(known), reply);
+        if is_first {
+            tokio::spawn(Arc::clone(self).keep_serving());
         }
         drop(line);
         self.wake();
         Ok((number, answer))
     }
 
-    /// Tells whether it was still waiting.
-    fn leave(&self, number: u64) -> bool {
-        let mut line = self.line();
-        let Some(at) = line.waiting.iter().position(|waiter| waiter.number == number) else { return false };
-        line.waiting.remove(at);
-        line.count = line.count.saturating_sub(1);
-        true
+    /// A panic is the end of those who were being asked for, whose replies are dropped with it, and of nobody else.
+    async fn keep_serving(self: Arc<Self>) {
+        while let Err(cause) = tokio::spawn(Arc::clone(&self).serve()).await {
+            if !cause.is_panic() {
+                return;
+            }
+            tracing::error!(%cause, "serving those who wait for a machine begins again");
+            self.line().forget_asked();
+        }
     }
 
     /// Until nobody waits.
     async fn serve(self: Arc<Self>) {
         loop {
             let _ = tokio::time::timeout(self.poll, self.wake.notified()).await;
-            let waiting = std::mem::take(&mut self.line().waiting);
-            let began = waiting.len();
-            let mut left = self.round(waiting).await;
-            left.sort_unstable_by_key(|waiter| waiter.number);
+            let waiting = self.line().ask_for_all();
+            let left = self.round(waiting).await;
             let mut line = self.line();
-            line.count = line.count.saturating_sub(began - left.len());
-            for waiter in left.into_iter().rev() {
-                if waiter.over.load(Ordering::SeqCst) {
-                    line.count = line.count.saturating_sub(1);
-                    let _ = waiter.reply.send(Err(no_idle(NoIdle::WaitOver, 0, &self.context)));
-                } else {
-                    line.waiting.push_front(waiter);
-                }
+            for waiter in line.put_back(left) {
+                let _ = waiter.reply.send(Err(draining(&self.context)));
             }
-            if line.count == 0 {
-                line.is_served = false;
+            for waiter in line.those_over() {
+                let fitting = waiter.known.fitting().unwrap_or(0);
+                let _ = waiter.reply.send(Err(no_idle(NoIdle::WaitOver, fitting, &self.context)));
+            }
+            if line.is_left() {
                 return;
             }
         }
@@ -189,18 +203,18 @@ impl Queue {
                 }
             }
             let before = nothing.len();
-            left.extend(self.ask(group, &mut nothing).await);
+            left.extend(self.ask_for(group, &mut nothing).await);
             size = if nothing.len() == before { (size * 2).min(MOST_IN_GROUP) } else { FIRST_GROUP };
         }
         left
     }
 
     /// Asks for a group at once, in its order; gives those who go on waiting.
-    async fn ask(&self, group: Vec<Waiter>, nothing: &mut HashMap<Pick, u64>) -> Vec<Waiter> {
+    async fn ask_for(&self, group: Vec<Waiter>, nothing: &mut HashMap<Pick, u64>) -> Vec<Waiter> {
         let mut asked = Vec::with_capacity(group.len());
         for waiter in group {
             let start = Start { at_ms: self.context.now_ms(), ..waiter.start.clone() };
-            asked.push((self.starts.enqueue(lane_of_start(&start), start), waiter));
+            asked.push(((self.ask)(start), waiter));
         }
         let mut left = Vec::new();
         for (answer, waiter) in asked {
@@ -216,7 +230,13 @@ impl Queue {
                     left.extend(self.refuse(waiter, fitting));
                 }
                 // It waits; the server is busy for now.
-                Err(error) if error.reason == Reason::Overloaded && !waiter.once => left.push(waiter),
+                Err(error)
+                    if error.reason == Reason::Overloaded
+                        && waiter.once.is_none()
+                        && !waiter.known.is_over() =>
+                {
+                    left.push(waiter);
+                }
                 answer => {
                     let _ = waiter.reply.send(answer);
                 }
@@ -225,12 +245,13 @@ impl Queue {
         left
     }
 
-    /// Nothing is idle for it: who would not wait is told, who waits goes on.
+    /// Nothing is idle for it: who is looked for once is told, who waits goes on.
     fn refuse(&self, waiter: Waiter, fitting: u64) -> Option<Waiter> {
-        if waiter.once {
-            let _ = waiter.reply.send(Err(no_idle(NoIdle::AtOnce, fitting, &self.context)));
+        if let Some(why) = waiter.once {
+            let _ = waiter.reply.send(Err(no_idle(why, fitting, &self.context)));
             return None;
         }
+        waiter.known.looked(fitting);
         Some(waiter)
     }
 }
@@ -238,3 +259,6 @@ impl Queue {
 fn answer_is_none_idle(answer: &Result<Granted, ApiError>) -> bool {
     answer.as_ref().is_ok_and(Granted::is_none_idle)
 }
+
+#[cfg(test)]
+mod tests;

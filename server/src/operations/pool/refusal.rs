@@ -17,7 +17,7 @@ pub(super) enum NoIdle {
     AtOnce,
     /// Nor until the caller's time was over.
     WaitOver,
-    /// Too many wait already.
+    /// Nothing was idle when it was looked, and too many wait already.
     QueueFull,
 }
 
@@ -32,6 +32,12 @@ pub(super) fn no_idle(why: NoIdle, fitting: u64, context: &Context) -> ApiError 
     ApiError::new(Reason::NoIdleMachine, text)
         .with("fitting", fitting)
         .with("cause", cause)
+        .retry_after(ASK_AGAIN + context.jitter(ASK_AGAIN))
+}
+
+/// Nobody is waited for here any more: another server, or this one once it is back, can be asked.
+pub(super) fn draining(context: &Context) -> ApiError {
+    ApiError::new(Reason::Unavailable, "the server is draining; repeat with the same request_id")
         .retry_after(ASK_AGAIN + context.jitter(ASK_AGAIN))
 }
 

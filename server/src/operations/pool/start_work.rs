@@ -78,13 +78,14 @@ pub async fn start_work(deps: &Deps, new: NewStart) -> Result<Begun, ApiError> {
 
 async fn grant(deps: &Deps, start: Start, wait: Duration) -> Result<Granted, ApiError> {
     let pool = &deps.pool;
+    let mut looked = None;
     if pool.queue.count() == 0 {
         if wait.is_zero() {
             return pool.starts.submit(lane_of_start(&start), start).await;
         }
-        let granted = pool.starts.submit(lane_of_start(&start), start.clone()).await?;
-        if !granted.is_none_idle() {
-            return Ok(granted);
+        match pool.starts.submit(lane_of_start(&start), start.clone()).await? {
+            Granted::Refused { refusal: Refusal::NoIdleMachine, fitting } => looked = Some(fitting),
+            granted => return Ok(granted),
         }
     } else {
         // What it had begun before is not waited for.
@@ -97,7 +98,7 @@ async fn grant(deps: &Deps, start: Start, wait: Duration) -> Result<Granted, Api
             });
         }
     }
-    Box::pin(pool.queue.wait(start, wait)).await
+    Box::pin(pool.queue.wait(start, wait, looked)).await
 }
 
 /// What proves that a choice is this session's: nothing to store, and the same whenever it is asked for.

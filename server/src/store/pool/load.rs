@@ -33,6 +33,11 @@ pub(super) static POOL: Keyed =
     Keyed::new(concat!("SELECT ", pool_columns!(), " FROM pool p WHERE p.machine_id"), &POOL_KINDS)
         .then_on_postgres("ORDER BY p.machine_id FOR NO KEY UPDATE");
 
+/// Those that nobody holds just now.
+pub(super) static POOL_PASSED_BY: Keyed =
+    Keyed::new(concat!("SELECT ", pool_columns!(), " FROM pool p WHERE p.machine_id"), &POOL_KINDS)
+        .then_on_postgres("ORDER BY p.machine_id FOR NO KEY UPDATE SKIP LOCKED");
+
 /// Written only while their machine's pool row is locked.
 pub(super) static SESSIONS: Keyed =
     Keyed::new(concat!("SELECT ", session_columns!(), " FROM sessions s WHERE s.session_id"), &SESSION_KINDS);

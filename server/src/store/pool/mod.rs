@@ -9,6 +9,7 @@ mod alerts;
 mod claim;
 mod commands;
 mod device;
+mod givers;
 mod letters;
 mod load;
 mod reads;

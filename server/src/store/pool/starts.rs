@@ -4,6 +4,7 @@
 //! nothing, waits for locked rows in the order of their ids, and only then is told that no machine is idle.
 
 use super::device;
+use super::givers::{add_givers, givers};
 use super::load::{POOL, SESSIONS, started_before};
 use super::rows::{POOL_KINDS, pool_columns, pooled, session};
 use crate::domain::ids::{MachineId, SessionId};
@@ -14,7 +15,15 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt::Write as _;
 
 /// Free machines that a second look waits for, at most.
-const MAX_WAITED_FOR: i64 = 1_024;
+const MAX_WAITED_FOR: usize = 1_024;
+
+/// In the words of the indexes.
+pub(super) const IDLE: &str = "p.free_at_ms = 0";
+/// A lease or a rest that is over; `$1` is the database's clock.
+pub(super) const OVER: &str =
+    "p.free_at_ms > 0 AND p.free_at_ms < 9223372036854775807 AND p.free_at_ms <= $1";
+pub(super) const PRESENT: &str = "(p.kind = 1 OR p.fit) AND (p.kind = 1 OR p.connected_until_ms > $1)";
+pub(super) const LOWEST: &str = "ORDER BY p.usage_count, p.last_picked_ms, p.machine_id LIMIT $2";
 
 /// What happens to machines that another transaction holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,9 +45,21 @@ pub async fn load_starts(
     let mut view = View { clock_ms: clock::clock_ms(tx, own_ms).await?, ..View::default() };
     let picks: HashSet<&Pick> = starts.iter().map(|start| &start.pick).collect();
     let mut waited_for = BTreeSet::new();
+    // Filters with a product whose first candidates are not all there are.
+    let mut more = Vec::new();
     for pick in picks {
         let mut fitting = VecDeque::new();
-        for row in candidates(tx, pick, starts.len(), look, view.clock_ms).await? {
+        if let (Look::Wait, Some(product)) = (look, pick.product) {
+            let most = starts.len().max(MAX_WAITED_FOR);
+            let found = givers(tx, pick, product, most, &HashSet::new(), view.clock_ms).await?;
+            fitting.extend(found.into_iter().map(|(machine, _)| machine));
+            waited_for.extend(&fitting);
+            view.candidates.insert(pick.clone(), fitting);
+            continue;
+        }
+        let rows = candidates(tx, pick, starts.len(), look, view.clock_ms).await?;
+        more.extend(pick.product.filter(|_| rows.len() >= starts.len()).map(|product| (pick, product)));
+        for row in rows {
             let pooled = pooled(&mut row.columns())?;
             fitting.push_back(pooled.id);
             match look {
@@ -57,6 +78,16 @@ pub async fn load_starts(
         let pooled = pooled(&mut row.columns())?;
         view.pool.insert(pooled.id, pooled);
     }
+    let wanted: BTreeSet<_> = starts.iter().filter_map(|start| start.pick.product).collect();
+    if !wanted.is_empty() {
+        view.shelf = stock::look(tx, &wanted).await?;
+        let real = view.pool.values().filter(|pooled| pooled.kind == MachineKind::Real);
+        let real: Vec<MachineId> = real.map(|pooled| pooled.id).collect();
+        device::look(tx, &mut view, &real).await?;
+        for (pick, product) in more {
+            add_givers(tx, &mut view, pick, product, starts.len()).await?;
+        }
+    }
     view.put_in_order();
     // After the locks: a call that came at the same time elsewhere, and was first, is seen.
     let keys = starts.iter().map(|start| (start.caller.as_str(), &start.request_id));
@@ -69,13 +100,6 @@ pub async fn load_starts(
     for row in SESSIONS.fetch(tx, &left).await? {
         let session = session(&mut row.columns())?;
         view.sessions.insert(session.id, session);
-    }
-    let wanted: BTreeSet<_> = starts.iter().filter_map(|start| start.pick.product).collect();
-    if !wanted.is_empty() {
-        view.shelf = stock::look(tx, &wanted).await?;
-        let real = view.pool.values().filter(|pooled| pooled.kind == MachineKind::Real);
-        let real: Vec<MachineId> = real.map(|pooled| pooled.id).collect();
-        device::look(tx, &mut view, &real).await?;
     }
     Ok(view)
 }
@@ -101,17 +125,12 @@ async fn candidates(
     look: Look,
     clock_ms: i64,
 ) -> Result<Vec<Row>, StoreError> {
-    const LOWEST: &str = "ORDER BY p.usage_count, p.last_picked_ms, p.machine_id LIMIT $2";
-    /// In the words of the indexes.
-    const IDLE: &str = "p.free_at_ms = 0";
-    const PRESENT: &str = "(p.kind = 1 OR p.fit) AND (p.kind = 1 OR p.connected_until_ms > $1)";
-    const OVER: &str = "p.free_at_ms > 0 AND p.free_at_ms < 9223372036854775807 AND p.free_at_ms <= $1";
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
     let (most, lock) = match (look, tx.engine()) {
         (Look::Wait, _) => (most.max(MAX_WAITED_FOR), ""),
         (Look::PassBy, Engine::Postgres) => (most, "FOR NO KEY UPDATE SKIP LOCKED"),
         (Look::PassBy, Engine::Sqlite) => (most, ""),
     };
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
     let mut args: Vec<Arg<'_>> = vec![clock_ms.into(), most.into()];
     let fits = filter(pick, &mut args);
     let columns = pool_columns!();
@@ -123,8 +142,9 @@ async fn candidates(
     packed::fetch(tx, sql, &POOL_KINDS, &args).await
 }
 
-/// What a filter asks of `pool p`, beginning with AND.
-fn filter<'p>(pick: &'p Pick, args: &mut Vec<Arg<'p>>) -> String {
+/// What a filter asks of `pool p`, beginning with AND. Of a product it asks what slots say; whether the applied config says the
+/// same is in no column.
+pub(super) fn filter<'p>(pick: &'p Pick, args: &mut Vec<Arg<'p>>) -> String {
     let mut sql = String::new();
     if let Some(group) = &pick.group {
         args.push(group.into());
@@ -148,7 +168,9 @@ fn filter<'p>(pick: &'p Pick, args: &mut Vec<Arg<'p>>) -> String {
             sql,
             " AND ((p.kind = 1 AND EXISTS (SELECT 1 FROM products q WHERE q.product_id = ${n} AND q.stock > 0)) \
              OR (p.kind = 2 AND EXISTS (SELECT 1 FROM slots l WHERE l.machine_id = p.machine_id \
-             AND (l.product = ${n} OR l.reported_product = ${n}) AND NOT l.faulted)))",
+             AND NOT l.faulted AND (l.product = ${n} OR l.reported_product = ${n}) \
+             AND (l.product IS NULL OR l.product <> ${n} OR l.derived > l.reserved) \
+             AND (l.reported_product IS NULL OR l.reported_product <> ${n} OR l.reported > l.reserved))))",
             n = args.len()
         );
     }

@@ -3,7 +3,7 @@
 use super::world::World;
 use crate::domain::ids::{MachineId, PurchaseId, SessionId};
 use crate::domain::payment::Trouble;
-use crate::domain::pool::{JobDone, Mode, Purchase, PurchaseState, SessionState, Standing};
+use crate::domain::pool::{JobDone, Mode, Purchase, PurchaseState, Said, SessionState, Standing};
 use proptest::prelude::*;
 use std::collections::HashMap;
 
@@ -15,6 +15,7 @@ enum Step {
     Choose(usize, bool),
     Claim(usize),
     Report(usize, u8),
+    HandOut(usize),
     Reset(usize),
     Wait(i64),
 }
@@ -24,7 +25,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Start),
         4 => (any::<usize>(), any::<bool>()).prop_map(|(at, pays)| Step::Choose(at, pays)),
         4 => any::<usize>().prop_map(Step::Claim),
-        5 => (any::<usize>(), 0..6_u8).prop_map(|(at, done)| Step::Report(at, done)),
+        5 => (any::<usize>(), 0..8_u8).prop_map(|(at, done)| Step::Report(at, done)),
+        3 => any::<usize>().prop_map(Step::HandOut),
         1 => any::<usize>().prop_map(Step::Reset),
         3 => (0..3_000_i64).prop_map(Step::Wait),
     ]
@@ -37,6 +39,8 @@ fn done(kind: u8) -> JobDone {
         2 => JobDone::Captured(String::new()),
         3 => JobDone::Voided,
         4 => JobDone::Elapsed,
+        5 => JobDone::Said(Said::Vended),
+        6 => JobDone::Said(Said::Failed("JAM".to_owned())),
         _ => JobDone::Unknown { trouble: Trouble::Timeout, detail: String::new(), again_in_ms: 500 },
     }
 }
@@ -51,10 +55,18 @@ fn check(
     ended: &mut HashMap<PurchaseId, PurchaseState>,
 ) {
     let purchases = &world.view.purchases;
-    let out = purchases
-        .values()
-        .filter(|p| p.holds_unit || matches!(p.state, PurchaseState::Capturing | PurchaseState::Completed));
-    assert_eq!(world.stock() + i64::try_from(out.count()).unwrap(), STOCK);
+    let is_out = |p: &Purchase| matches!(p.state, PurchaseState::Capturing | PurchaseState::Completed);
+    if world.is_real() {
+        let held = purchases.values().filter(|p| p.holds_unit).count();
+        assert_eq!(world.reserved, i64::try_from(held).unwrap(), "a slot's reservations are what is held");
+    } else {
+        let out = purchases.values().filter(|p| p.holds_unit || is_out(p));
+        assert_eq!(world.stock() + i64::try_from(out.count()).unwrap(), STOCK);
+    }
+    for purchase in purchases.values().filter(|p| is_out(p) || p.state == PurchaseState::Voiding) {
+        let holder = world.machine(purchase.machine).purchase;
+        assert!(!purchase.holds_machine && holder != Some(purchase.id), "no machine waits for money");
+    }
     for pooled in world.view.pool.values() {
         let completed =
             purchases.values().filter(|p| p.machine == pooled.id && p.state == PurchaseState::Completed);
@@ -87,8 +99,11 @@ fn check(
 
 proptest! {
     #[test]
-    fn stock_usage_and_sessions_add_up_whatever_happens(steps in prop::collection::vec(step(), 1..120)) {
-        let mut world = World::virtual_machines(2, STOCK);
+    fn stock_usage_and_sessions_add_up_whatever_happens(
+        steps in prop::collection::vec(step(), 1..120),
+        real in any::<bool>(),
+    ) {
+        let mut world = if real { World::real_machines(2, STOCK) } else { World::virtual_machines(2, STOCK) };
         let (mut sessions, mut claims): (Vec<(SessionId, MachineId)>, Vec<Purchase>) = Default::default();
         let (mut fences, mut ended) = (HashMap::new(), HashMap::new());
         for (request, step) in (0..).zip(steps) {
@@ -109,6 +124,13 @@ proptest! {
                 Step::Report(at, kind) => {
                     if let Some(claimed) = pick(&claims, at).cloned() {
                         world.report(&claimed, done(kind));
+                    }
+                }
+                Step::HandOut(at) => {
+                    let mut all: Vec<PurchaseId> = world.view.purchases.keys().copied().collect();
+                    all.sort();
+                    if let Some(id) = pick(&all, at).copied() {
+                        world.hand_out(id);
                     }
                 }
                 Step::Reset(at) => {

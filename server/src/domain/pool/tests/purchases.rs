@@ -3,8 +3,8 @@
 use super::world::{LEASE_MS, PRODUCT, World, euro};
 use crate::domain::payment::{PaymentStatus, Trouble};
 use crate::domain::pool::{
-    Answer, Choose, Command, Failure, JobDone, LATE_VEND, Mode, PurchaseState, Refusal, Resolution, Resolve,
-    Said, SessionState, Standing, hand_out, hear,
+    Answer, Choose, Command, Failure, JobDone, LATE_VEND, MACHINE_RESTING, Mode, Purchase, PurchaseState,
+    Refusal, Resolution, Resolve, Said, SessionState, Standing, hear,
 };
 
 fn unknown() -> JobDone {
@@ -139,6 +139,101 @@ fn three_failures_in_a_row_rest_a_machine() {
 }
 
 #[test]
+fn a_silent_gateway_and_a_person_at_the_machine_rest_nobody() {
+    let mut world = World::virtual_machines(1, 9);
+    for request in 0..5 {
+        let purchase = world.bought(Mode::Gateway, request);
+        world.work(purchase.id, unknown());
+        assert_eq!(world.machine(purchase.machine).failures, 0);
+    }
+    assert!(world.started(10).is_some());
+
+    let mut world = World::real_machines(1, 9);
+    for request in 0..5 {
+        let purchase = world.bought(Mode::None, request);
+        world.hand_out(purchase.id);
+        world.work_when_due(purchase.id, JobDone::Said(Said::Refused("MACHINE_BUSY".to_owned())));
+        assert_eq!(world.machine(purchase.machine).failures, 0);
+    }
+    for request in 5..8 {
+        let purchase = world.bought(Mode::None, request);
+        world.hand_out(purchase.id);
+        world.work_when_due(purchase.id, JobDone::Said(Said::Refused("OUT_OF_SERVICE".to_owned())));
+    }
+    assert_eq!(world.start(10), Answer::Refused(Refusal::NoIdleMachine), "other refusals count");
+}
+
+#[test]
+fn a_product_that_comes_out_ends_the_row_of_failures_and_its_alert() {
+    let mut world = World::virtual_machines(1, 9);
+    for request in 0..3 {
+        let purchase = world.bought(Mode::Gateway, request);
+        world.work(purchase.id, JobDone::Declined(String::new()));
+    }
+    let of_rest = |world: &World| {
+        let alerts = world.writes.alerts.iter().filter(|alert| alert.kind == MACHINE_RESTING);
+        alerts.map(|alert| alert.raise.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(of_rest(&world), [true]);
+    world.view.clock_ms += 10_000;
+    let purchase = world.bought(Mode::None, 10);
+    assert!(of_rest(&world).is_empty(), "that it may be tried again proves nothing");
+    world.work_when_due(purchase.id, JobDone::Elapsed);
+    assert_eq!((of_rest(&world), world.machine(purchase.machine).failures), (vec![false], 0));
+    let purchase = world.bought(Mode::None, 11);
+    world.work_when_due(purchase.id, JobDone::Elapsed);
+    assert!(of_rest(&world).is_empty());
+}
+
+#[test]
+fn a_machine_is_free_once_the_product_is_out_and_counts_once_the_money_is_taken() {
+    for mut world in [World::virtual_machines(1, 9), World::real_machines(1, 9)] {
+        let purchase = world.bought(Mode::Gateway, 1);
+        world.work(purchase.id, JobDone::Authorised("pay-1".to_owned()));
+        world.hand_out(purchase.id);
+        let out = if world.is_real() { JobDone::Said(Said::Vended) } else { JobDone::Elapsed };
+        world.work_when_due(purchase.id, out);
+        assert_eq!(world.purchase(purchase.id).state, PurchaseState::Capturing);
+        assert_eq!(world.view.sessions[&purchase.session].state, SessionState::Completed);
+        let machine = world.machine(purchase.machine).clone();
+        assert_eq!((machine.standing, machine.session, machine.usage), (Standing::Idle, None, 0));
+        // There is nothing to reset, and the next customer is served.
+        let late = world.reset(purchase.machine, purchase.session);
+        assert_eq!(late, Answer::Refused(Refusal::AlreadyIdle(purchase.machine)));
+        let (next, _) = world.started(2).unwrap();
+        let late = world.reset(purchase.machine, purchase.session);
+        assert_eq!(late, Answer::Refused(Refusal::SessionEnded(purchase.session, Some(next))));
+        world.work(purchase.id, JobDone::Captured(String::new()));
+        assert_eq!(world.purchase(purchase.id).state, PurchaseState::Completed);
+        let machine = world.machine(purchase.machine);
+        assert_eq!((machine.usage, machine.session), (1, Some(next)), "it counts, and disturbs nobody");
+    }
+}
+
+#[test]
+fn a_repeated_choice_is_answered_as_at_first_whatever_came_of_it() {
+    for mode in [Mode::None, Mode::Gateway] {
+        let mut world = World::real_machines(1, 9);
+        let first = world.bought(mode, 1);
+        let made = first.as_made();
+        assert_eq!(made, first);
+        world.view.clock_ms += 700;
+        if mode == Mode::Gateway {
+            world.work(first.id, JobDone::Authorised("pay-1".to_owned()));
+        }
+        let shown = |purchase: &Purchase| {
+            let of = purchase.as_made();
+            (of.state, of.payment, of.command_number, of.reservation_end_ms, of.gateway_payment_id)
+        };
+        assert_eq!(shown(world.purchase(first.id)), shown(&made));
+        assert!(world.purchase(first.id).reservation_end_ms > 0, "it lapses now");
+        world.hand_out(first.id);
+        world.work_when_due(first.id, JobDone::Said(Said::Failed("JAM".to_owned())));
+        assert_eq!(shown(world.purchase(first.id)), shown(&made));
+    }
+}
+
+#[test]
 fn a_changed_price_is_refused_and_nothing_changes() {
     let mut world = World::virtual_machines(1, 1);
     let (session, machine) = world.started(1).unwrap();
@@ -261,12 +356,8 @@ fn in_doubt_paid_by(mode: Mode) -> World {
     if mode == Mode::Gateway {
         world.work(made.id, JobDone::Authorised("pay-1".to_owned()));
     }
-    let clock_ms = world.view.clock_ms;
-    let mut purchase = world.purchase(made.id).clone();
-    let mut pooled = world.machine(made.machine).clone();
-    hand_out(&mut purchase, &mut pooled, 6_000, clock_ms, clock_ms);
-    assert_eq!((purchase.state, pooled.standing), (PurchaseState::InDoubt, Standing::InDoubt));
-    world.view.pool.insert(pooled.id, pooled);
-    world.view.purchases.insert(purchase.id, purchase);
+    world.hand_out(made.id);
+    let standing = world.machine(made.machine).standing;
+    assert_eq!((world.purchase(made.id).state, standing), (PurchaseState::InDoubt, Standing::InDoubt));
     world
 }

@@ -4,7 +4,7 @@ use crate::domain::catalog::Product;
 use crate::domain::ids::{Ids, MachineId, PurchaseId, SessionId};
 use crate::domain::pool::{
     Answer, Bound, Choose, Command, JobDone, MachineKind, Mode, NEVER, Offer, Pick, Pooled, Purchase, Report,
-    Reset, Settings, Standing, Start, View, Writes, claim, fold,
+    Reset, Settings, Standing, Start, View, Writes, claim, fold, hand_out,
 };
 use crate::domain::stock::Shelf;
 use uuid::Uuid;
@@ -179,6 +179,24 @@ impl World {
     pub(super) fn work(&mut self, id: PurchaseId, done: JobDone) -> Answer {
         let claimed = self.claim(id).unwrap();
         self.report(&claimed, done)
+    }
+
+    /// Likewise, once it is due.
+    pub(super) fn work_when_due(&mut self, id: PurchaseId, done: JobDone) -> Answer {
+        self.view.clock_ms = self.view.clock_ms.max(self.purchase(id).due_at_ms);
+        self.work(id, done)
+    }
+
+    pub(super) fn is_real(&self) -> bool {
+        self.view.pool.values().any(|pooled| pooled.kind == MachineKind::Real)
+    }
+
+    /// A Sync answers with the purchase's command, if there is one to hand out.
+    pub(super) fn hand_out(&mut self, id: PurchaseId) {
+        let clock_ms = self.view.clock_ms;
+        let Some(purchase) = self.view.purchases.get_mut(&id) else { return };
+        let Some(pooled) = self.view.pool.get_mut(&purchase.machine) else { return };
+        hand_out(purchase, pooled, 6_000, clock_ms, clock_ms);
     }
 
     pub(super) fn reset(&mut self, machine: MachineId, session: SessionId) -> Answer {
