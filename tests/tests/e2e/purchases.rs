@@ -1,6 +1,6 @@
 //! Remote purchases on real machines: dispensed once or given back, whatever is lost, restarted, reset or sold meanwhile.
 
-use fleet_client::{device::CutPoint, simulate::Observation};
+use fleet_client::{device::CutPoint, simulate::Observation, transport::Standing};
 use vend_core::machine::{Input, SlotUnits};
 use vendfleet_proto::v1::{
     self, AlertType, MachineSession, PaymentMode, PaymentStatus, PoolState, Purchase, PurchaseFailure,
@@ -328,6 +328,35 @@ pub(crate) async fn a_lost_journal_leaves_the_doubt_to_a_person(engine: Engine) 
     desk.resolve(&doubted, PurchaseResolution::NotDispensed).await;
     desk.fails(&purchase, PurchaseFailure::Resolved).await;
     all_is_free(&fleet, &device).await;
+}
+
+pub(crate) async fn a_draining_board_spoils_no_purchase_on_the_one_that_took_its_place(engine: Engine) {
+    let fleet = Fleet::start(engine).await;
+    let mut old = fleet.device("corner").await;
+    old.settle().await;
+    old.machine.go_offline();
+    old.sell(1).await;
+
+    let mut new = fleet.unboxed("spare", fleet.blueprint());
+    new.enrol(&fleet.operator().swap_token(&old.id()).await).await;
+    new.power_on().await;
+    new.ready_to_sell().await;
+    new.settle().await;
+    until_true("the new board to be in the pool", PATIENCE, || {
+        let (mut operator, id) = (fleet.operator(), new.id());
+        async move { operator.machine(&id).await.pool.unwrap().state() == PoolState::Idle }
+    })
+    .await;
+    // It says nothing by itself until somebody chooses.
+    old.machine.go_online();
+    old.sync_until("the old board's sale to be taken", |o| o.sync.standing == Standing::Draining).await;
+
+    let mut desk = Desk::of(&fleet).await;
+    let purchase = desk.buy().await;
+    new.wait_for("the vend", vended).await;
+    new.settle().await;
+    desk.comes_to(&purchase, PurchaseState::Completed).await;
+    all_is_free(&fleet, &new).await;
 }
 
 pub(crate) async fn a_purchase_at_another_replica_reaches_its_machine() {

@@ -131,7 +131,8 @@ pub struct MachineRow {
     pub rejected_number: u64,
     /// Commands up to this have a journalled result.
     pub commands_done_through: u64,
-    /// The last Sync, to place records in time.
+    /// When it last spoke, and the boot and uptime then of the board that counts: to place records in time, and for what
+    /// commands are bound to.
     pub last_contact: Option<LastContact>,
     /// Syncs answered; spreads the pacing.
     pub sync_count: u64,

@@ -5,7 +5,9 @@ use super::world::World;
 use crate::domain::command::{Command, Dispense, Order, State, WRONG_BOOT};
 use crate::domain::ids::PurchaseId;
 use crate::domain::pool::Said;
-use crate::domain::sync::{Answer, KnownCommand, MachineStanding, Writes};
+use crate::domain::sync::{
+    Answer, CredentialState, KnownCommand, MachineStanding, Standing, SyncCall, Writes,
+};
 use uuid::Uuid;
 use vend_core::id::{ProductId, TransactionId};
 use vend_core::money::Currency;
@@ -182,6 +184,41 @@ fn a_late_call_of_an_earlier_boot_ends_nothing() {
     world.sync(&mut device);
     world.take(&late);
     assert_eq!(world.command(number).state, State::HandedOut);
+}
+
+#[test]
+fn commands_are_bound_to_the_board_that_counts_whoever_else_speaks() {
+    let (mut world, mut old) = spoken();
+    let before_the_swap = old.call(50, world.now_ms);
+    let mut new = Device::new(2);
+    new.restart();
+    world.drain(&mut new);
+    assert_ne!(old.boot(), new.boot());
+    let bound = world.view.machine.last_contact.unwrap();
+
+    // It drains: what its credential may still do is upload.
+    old.vend();
+    let draining =
+        SyncCall { credential_state: CredentialState::UploadOnly, ..old.call(50, world.now_ms + 7_000) };
+    assert_eq!(world.take(&draining).standing, Standing::Draining);
+    // And a call of it from before the swap comes late.
+    world.take(&SyncCall { received_at_ms: world.now_ms, ..before_the_swap });
+
+    let now = world.view.machine.last_contact.unwrap();
+    assert_eq!(now.boot, new.boot());
+    assert!(now.at_ms >= bound.at_ms + 7_000, "it is known that somebody spoke");
+    let ran_on = i64::try_from(now.uptime_ms - bound.uptime_ms).unwrap();
+    assert_eq!(ran_on, now.at_ms - bound.at_ms, "the board that counts ran on meanwhile");
+}
+
+#[test]
+fn a_late_call_of_an_earlier_boot_is_none_to_bind_commands_to() {
+    let (mut world, mut device) = spoken();
+    let late = device.call(50, world.now_ms);
+    device.restart();
+    world.sync(&mut device);
+    world.take(&late);
+    assert_eq!(world.view.machine.last_contact.unwrap().boot, device.boot());
 }
 
 #[test]
