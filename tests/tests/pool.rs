@@ -13,6 +13,8 @@ mod lost;
 mod replicas;
 #[path = "pool/resetting.rs"]
 mod resetting;
+#[path = "pool/unsettled.rs"]
+mod unsettled;
 
 macro_rules! promises {
     ($($module:ident: $($promise:ident),* $(,)?;)*) => {
@@ -49,6 +51,8 @@ promises! {
         a_lost_capture_is_asked_again_and_taken_once,
         a_gateway_that_is_down_does_not_hold_the_machine,
         a_declined_purchase_gives_its_unit_back;
+    unsettled:
+        the_first_pause_is_the_configured_one_whatever_came_before;
     resetting:
         a_reset_ends_each_state,
         a_reset_while_money_is_settled_frees_the_machine_and_settles_it_all_the_same,
