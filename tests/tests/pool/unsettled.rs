@@ -1,11 +1,11 @@
 //! Money of purchases that can't be settled: asked after again, shown to a person, settled all the same.
 
 use uuid::Uuid;
-use vendfleet_proto::v1::{self, PaymentMode, PurchaseState};
+use vendfleet_proto::v1::{self, AlertEventType, AlertState, AlertType, PaymentMode, PurchaseState};
 use vendfleet_tests::{
     fleet::Engine,
-    gateway::{Manner, Op, Step},
-    orders::till::Till,
+    gateway::{Manner, Op, Status, Step},
+    orders::{checker::events_since_the_oldest, till::Till},
     pool::{Buyer, checker::check_paid, machine},
     wait::{PATIENCE, until},
 };
@@ -55,6 +55,76 @@ async fn letter(till: &Till, bought: &v1::Purchase) -> v1::DeadLetter {
         all.dead_letters.into_iter().find(|letter| letter.subject.as_ref() == Some(&subject))
     })
     .await
+}
+
+/// Alerts of one type about a purchase.
+async fn alerts(till: &Till, bought: &v1::Purchase, wanted: AlertType) -> Vec<v1::Alert> {
+    let request = v1::ListAlertsRequest { r#type: wanted.into(), ..Default::default() };
+    let mut found = till.shop.operator().fleet.list_alerts(request).await.unwrap().into_inner().alerts;
+    found.retain(|alert| alert.purchase_id == bought.purchase_id);
+    found
+}
+
+/// One alert of this type about the purchase; gives how far it is.
+async fn one_alert(till: &Till, bought: &v1::Purchase, wanted: AlertType) -> AlertState {
+    let found = alerts(till, bought, wanted).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].machine_id, bought.machine_id);
+    assert_eq!(found[0].severity(), v1::AlertSeverity::Critical);
+    found[0].state()
+}
+
+/// What events say of alerts of this type about a purchase, in order.
+async fn told(till: &Till, bought: &v1::Purchase, wanted: AlertType) -> Vec<AlertEventType> {
+    let events = events_since_the_oldest(&till.shop, 0).await;
+    let of_alert = |event: v1::Event| match event.data {
+        Some(v1::event::Data::Alert(event)) => Some(event),
+        _ => None,
+    };
+    let about = |event: &v1::AlertEvent| {
+        let alert = event.alert.as_ref().unwrap();
+        alert.purchase_id == bought.purchase_id && alert.r#type() == wanted
+    };
+    events.into_iter().filter_map(of_alert).filter(about).map(|event| event.r#type()).collect()
+}
+
+pub(crate) async fn money_that_can_not_be_settled_is_an_alert_until_it_is(engine: Engine) {
+    let (till, ann, product) = open(engine).await;
+    refuse_captures(&till);
+    let bought = ann.buy(&product, PaymentMode::Gateway).await;
+    let set_aside = letter(&till, &bought).await;
+    assert_eq!(one_alert(&till, &bought, AlertType::DeadLetter).await, AlertState::Open);
+    assert!(alerts(&till, &bought, AlertType::GatewayContradiction).await.is_empty());
+    // Not settled yet: the same alert, counted up.
+    till.redrive(&set_aside).await;
+    pause_after(&till, &bought, 2).await;
+    let again = alerts(&till, &bought, AlertType::DeadLetter).await;
+    assert_eq!(again.iter().map(|alert| alert.occurrences).collect::<Vec<_>>(), [2]);
+
+    till.gateway.come_up();
+    till.redrive(&set_aside).await;
+    ann.over(&bought.session_id).await;
+    assert_eq!(one_alert(&till, &bought, AlertType::DeadLetter).await, AlertState::Resolved);
+    let events = told(&till, &bought, AlertType::DeadLetter).await;
+    assert_eq!(events, [AlertEventType::Raised, AlertEventType::Resolved]);
+    check_paid(&till).await;
+}
+
+pub(crate) async fn a_gateway_that_contradicts_itself_is_shown_to_a_person(engine: Engine) {
+    let (till, ann, product) = open(engine).await;
+    till.gateway.script(Op::Capture, [Step::nothing(Manner::Says(Status::Declined))]);
+    let bought = ann.buy(&product, PaymentMode::Gateway).await;
+    let set_aside = letter(&till, &bought).await;
+    assert_eq!(set_aside.reason, "GATEWAY_CONTRADICTS_ITSELF");
+    for wanted in [AlertType::DeadLetter, AlertType::GatewayContradiction] {
+        assert_eq!(one_alert(&till, &bought, wanted).await, AlertState::Open);
+    }
+    till.redrive(&set_aside).await;
+    ann.over(&bought.session_id).await;
+    for wanted in [AlertType::DeadLetter, AlertType::GatewayContradiction] {
+        assert_eq!(one_alert(&till, &bought, wanted).await, AlertState::Resolved);
+    }
+    check_paid(&till).await;
 }
 
 pub(crate) async fn the_first_pause_is_the_configured_one_whatever_came_before(engine: Engine) {

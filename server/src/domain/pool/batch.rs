@@ -196,6 +196,6 @@ pub enum Doubt {
         /// Trace of the purchase.
         trace_id: String,
     },
-    /// Finished after all, if there was one.
+    /// Finished after all, if there was one; the alerts about it are over.
     Done(PurchaseId, i64),
 }

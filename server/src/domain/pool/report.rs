@@ -6,7 +6,9 @@ use super::command::{Answer, JobDone, Refusal, Report, Resolution, Resolve, Said
 use super::end::{PURCHASE_IN_DOUBT, complete, end_session, fail, let_go, over, raise, touched, vended};
 use super::model::{Failure, MachineKind, Pooled, Purchase, PurchaseState, SessionState, Standing, Work};
 use crate::domain::ids::{Ids, PurchaseId};
+use crate::domain::order::GATEWAY_CONTRADICTION;
 use crate::domain::payment::{PaymentStatus, Trouble};
+use crate::domain::sync::AlertKind;
 
 /// Name of the alert that a vend came for a purchase that had ended otherwise: it counts as a sale.
 pub const LATE_VEND: &str = "LATE_VEND";
@@ -290,6 +292,14 @@ fn set_aside(
         at_ms,
         trace_id: purchase.trace_id.clone(),
     });
+    // They end with the dead letter.
+    if trouble == Trouble::Contradiction {
+        let words = format!("purchase {id}: the gateway contradicts itself: {detail}");
+        raise(writes, ids, &purchase, GATEWAY_CONTRADICTION, words, at_ms);
+    }
+    let state = purchase.state.name();
+    let words = format!("purchase {id} is {state}: no definite answer of the gateway: {detail}");
+    raise(writes, ids, &purchase, AlertKind::DeadLetter.as_str(), words, at_ms);
     let ended = match purchase.state {
         PurchaseState::Capturing => SessionState::Completed,
         _ => SessionState::Failed,

@@ -22,11 +22,17 @@ static DONE: Bulk = Bulk::new(
     "WITH input (purchase_id, at_ms) AS (",
     &[Bytes, Int],
     ") UPDATE purchase_dead_letters SET state = 3, updated_at_ms = input.at_ms FROM input \
-     WHERE purchase_dead_letters.purchase_id = input.purchase_id AND purchase_dead_letters.state <> 3",
+     WHERE purchase_dead_letters.purchase_id = input.purchase_id AND purchase_dead_letters.state <> 3 \
+     RETURNING purchase_dead_letters.purchase_id, purchase_dead_letters.updated_at_ms",
 );
 
-/// A purchase is done after all that was open, so those that are done come last.
-pub(super) async fn write(tx: &mut Tx, view: &View, doubts: &[Doubt]) -> Result<(), StoreError> {
+/// A purchase is done after all that was open, so those that are done come last. Gives the purchases whose dead letter is done
+/// now, and when.
+pub(super) async fn write(
+    tx: &mut Tx,
+    view: &View,
+    doubts: &[Doubt],
+) -> Result<Vec<(PurchaseId, i64)>, StoreError> {
     let mut done = DONE.rows(0);
     for doubt in doubts {
         match doubt {
@@ -53,8 +59,12 @@ pub(super) async fn write(tx: &mut Tx, view: &View, doubts: &[Doubt]) -> Result<
             }
         }
     }
-    done.write(tx).await?;
-    Ok(())
+    let done = done.fetch(tx).await?;
+    let read = |row: &Row| {
+        let mut c = row.columns();
+        Ok((PurchaseId(c.uuid()?), c.int()?))
+    };
+    done.iter().map(read).collect()
 }
 
 fn letter(row: &Row) -> Result<PurchaseLetter, StoreError> {
