@@ -16,7 +16,7 @@ use vendfleet_tests::{
 };
 
 /// Who buys from afar.
-struct Desk {
+pub(crate) struct Desk {
     orchestrator: OrchestratorServiceClient<AuthorizedChannel>,
     product: String,
 }
@@ -29,7 +29,7 @@ impl Desk {
         Self { orchestrator: OrchestratorServiceClient::new(channel), product }
     }
 
-    async fn of(fleet: &Fleet) -> Self {
+    pub(crate) async fn of(fleet: &Fleet) -> Self {
         Self::at(fleet, fleet.server.channel_as(fleet.token())).await
     }
 
@@ -58,7 +58,7 @@ impl Desk {
     }
 
     /// A free unit for whoever asks.
-    async fn buy(&mut self) -> Purchase {
+    pub(crate) async fn buy(&mut self) -> Purchase {
         let session = self.start().await;
         self.choose(session, PaymentMode::None).await
     }
@@ -71,7 +71,11 @@ impl Desk {
     }
 
     /// The purchase and its session once the purchase is there.
-    async fn comes_to(&self, purchase: &Purchase, state: PurchaseState) -> (Purchase, MachineSession) {
+    pub(crate) async fn comes_to(
+        &self,
+        purchase: &Purchase,
+        state: PurchaseState,
+    ) -> (Purchase, MachineSession) {
         until(&format!("the purchase to be {}", state.as_str_name()), PATIENCE, || async {
             let session = self.session(purchase).await;
             let now = session.purchase.clone()?;
@@ -109,7 +113,7 @@ impl Desk {
 }
 
 /// A machine that is there, with the stream of hints open.
-async fn present(fleet: &Fleet) -> Device {
+pub(crate) async fn present(fleet: &Fleet) -> Device {
     let device = fleet.device("corner").await;
     device.wait_for("the stream of hints", |o| o.sync.watching).await;
     until_true("the machine to be in the pool", PATIENCE, || {
@@ -132,7 +136,7 @@ async fn answers(device: &Device, before: u64) {
 }
 
 /// Nothing of the slot is promised any more, and the machine is free.
-async fn all_is_free(fleet: &Fleet, device: &Device) {
+pub(crate) async fn all_is_free(fleet: &Fleet, device: &Device) {
     until_true("the machine to be free", PATIENCE, || {
         let (mut operator, id) = (fleet.operator(), device.id());
         async move { operator.machine(&id).await.pool.unwrap().state() == PoolState::Idle }

@@ -127,7 +127,6 @@ pub fn fold(
     match may_speak {
         MaySpeak::Append => {
             warn_if_behind(view, call, ids, writes);
-            commands::renumber(view, call, writes);
             append(view, call, previous, &mut answer, ids, writes);
             let through = view.epochs.get(&call.epoch).map_or(0, |e| e.durable_through);
             // A call of an earlier boot that comes late has fewer records than the mark.
@@ -287,6 +286,7 @@ fn name_gap(
     let first_ever = seqs.0 == 1 && view.epochs.len() == 1;
     let reason = if first_ever { GapReason::PastUnknown } else { GapReason::NotHeld };
     push_gap(writes, call, call.epoch, seqs, reason);
+    view.gap_named_at_ms = call.received_at_ms;
     if let Some(epoch) = view.epochs.get_mut(&call.epoch) {
         epoch.accepted_through = seqs.1;
         epoch.durable_through = seqs.1;

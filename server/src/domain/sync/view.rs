@@ -49,6 +49,9 @@ pub struct MachineView {
     pub commands: BTreeMap<u64, KnownCommand>,
     /// Commands the fold changed.
     pub commands_dirty: BTreeSet<u64>,
+    /// When a gap of the call's epoch was last named, ms since the Unix epoch; 0: never. Loaded only where commands may be
+    /// handed out.
+    pub gap_named_at_ms: i64,
     /// A device hears the answer of this fold: commands may be in it.
     pub is_heard: bool,
     /// `machine.seldom` as it was loaded.
@@ -77,6 +80,7 @@ impl MachineView {
             upload_only: false,
             commands: BTreeMap::new(),
             commands_dirty: BTreeSet::new(),
+            gap_named_at_ms: 0,
             is_heard: false,
         }
     }
