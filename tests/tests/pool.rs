@@ -59,6 +59,7 @@ promises! {
         a_reset_ends_each_state,
         a_reset_while_money_is_settled_frees_the_machine_and_settles_it_all_the_same,
         a_late_job_of_a_reset_session_neither_completes_nor_counts,
+        an_operators_words_are_kept_and_what_follows_carries_the_trace,
         resets_race_jobs_and_the_books_add_up;
     killed:
         killed_before_the_money_is_asked_for_it_is_asked_for_once_it_is_back,

@@ -6,7 +6,7 @@ use super::command::{Settings, Why};
 use super::model::{
     Failure, MachineKind, Mode, NEVER, Purchase, PurchaseChange, PurchaseState, SessionState, Standing, Work,
 };
-use crate::domain::ids::{AlertId, EventId, Ids, MachineId, PurchaseId};
+use crate::domain::ids::{AlertId, EventId, Ids, PurchaseId};
 use crate::domain::payment::PaymentStatus;
 
 /// Name of the alert that purchases in a row failed on a machine.
@@ -88,10 +88,9 @@ pub(super) fn fail(
     let ended = if why.0 == Failure::Reset { SessionState::Reset } else { SessionState::Failed };
     let by_operator = matches!(why.0, Failure::Reset | Failure::Resolved);
     let holds = purchase.holds_machine;
-    let machine = purchase.machine;
     end_session(view, id, ended, at_ms, writes);
     if holds && !by_operator {
-        count_failure(view, machine, settings, at_ms, ids, writes);
+        count_failure(view, id, settings, at_ms, ids, writes);
     }
     touched(view, id, at_ms, writes);
     u32::from(returned)
@@ -164,13 +163,15 @@ pub(super) fn end_session(
 /// So many failures in a row, and the machine rests; each further one sends it back to rest.
 fn count_failure(
     view: &mut View,
-    machine: MachineId,
+    id: PurchaseId,
     settings: &Settings,
     at_ms: i64,
     ids: &mut dyn Ids,
     writes: &mut Writes,
 ) {
     let clock_ms = view.clock_ms;
+    let Some(purchase) = view.purchases.get(&id) else { return };
+    let machine = purchase.machine;
     let Some(pooled) = view.pool.get_mut(&machine) else { return };
     pooled.failures = pooled.failures.saturating_add(1);
     writes.pool.insert(machine);
@@ -187,7 +188,8 @@ fn count_failure(
         detail: format!("{} purchases in a row failed on this machine: it rests", pooled.failures),
         purchase: None,
         at_ms,
-        trace_id: String::new(),
+        trace_id: purchase.trace_id.clone(),
+        traceparent: purchase.traceparent.clone(),
     });
 }
 
@@ -231,6 +233,7 @@ pub(super) fn shift(
             left: moved.after,
             at_ms,
             trace_id: purchase.trace_id.clone(),
+            traceparent: purchase.traceparent.clone(),
         });
     }
     writes.changes.push(PurchaseChange {
@@ -253,6 +256,7 @@ pub(super) fn over(writes: &mut Writes, purchase: &Purchase, kind: &'static str,
         purchase: Some(purchase.id),
         at_ms,
         trace_id: purchase.trace_id.clone(),
+        traceparent: purchase.traceparent.clone(),
     });
 }
 
@@ -273,5 +277,6 @@ pub(super) fn raise(
         purchase: Some(purchase.id),
         at_ms,
         trace_id: purchase.trace_id.clone(),
+        traceparent: purchase.traceparent.clone(),
     });
 }

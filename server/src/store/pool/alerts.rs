@@ -30,7 +30,8 @@ pub(super) async fn apply(
         let Some(purchase) = view.purchases.get(id) else { continue };
         for kind in UNSETTLED {
             let over = end(tx, purchase.machine, kind, &id.to_string(), *at_ms).await?;
-            happened.extend(told(AlertChange::Resolved, over, &purchase.trace_id)?);
+            let trace = (purchase.trace_id.as_str(), purchase.traceparent.as_str());
+            happened.extend(told(AlertChange::Resolved, over, trace)?);
         }
     }
     for crossing in &writes.crossings {
@@ -59,7 +60,7 @@ async fn about_machine(tx: &mut Tx, alert: &PoolAlert) -> Result<Option<Happenin
         }
         None => (AlertChange::Resolved, end(tx, *machine, kind, key, *at_ms).await?),
     };
-    told(change, now, &alert.trace_id)
+    told(change, now, (&alert.trace_id, &alert.traceparent))
 }
 
 async fn low_stock(
@@ -90,14 +91,14 @@ async fn low_stock(
         }
         _ => (AlertChange::Resolved, end(tx, NO_MACHINE, LOW_STOCK, &key, crossing.at_ms).await?),
     };
-    told(change, now, &crossing.trace_id)
+    told(change, now, (&crossing.trace_id, &crossing.traceparent))
 }
 
 fn told(
     change: AlertChange,
     now: Option<crate::domain::fleet::Alert>,
-    trace_id: &str,
+    (trace_id, traceparent): (&str, &str),
 ) -> Result<Option<Happening>, StoreError> {
-    let origin = Origin { trace_id: trace_id.to_owned(), traceparent: String::new() };
+    let origin = Origin { trace_id: trace_id.to_owned(), traceparent: traceparent.to_owned() };
     now.map(|alert| Happening::alert(change, &alert, &origin)).transpose()
 }

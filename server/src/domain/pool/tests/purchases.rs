@@ -3,8 +3,8 @@
 use super::world::{LEASE_MS, PRODUCT, World, euro};
 use crate::domain::payment::{PaymentStatus, Trouble};
 use crate::domain::pool::{
-    Answer, Choose, Command, Failure, JobDone, LATE_VEND, Mode, PurchaseState, Refusal, Resolution, Resolve,
-    Said, SessionState, Standing, hand_out, hear,
+    Answer, Choose, Command, Failure, JobDone, LATE_VEND, MACHINE_RESTING, Mode, PURCHASE_IN_DOUBT,
+    PurchaseState, Refusal, Resolution, Resolve, Said, SessionState, Standing, hand_out, hear,
 };
 
 fn unknown() -> JobDone {
@@ -119,6 +119,8 @@ fn a_reset_beats_a_late_job() {
             panic!()
         };
         assert_eq!((standing, units_returned, world.stock()), (Standing::Idle, 1, 1));
+        let back = &world.writes.changes[0];
+        assert_eq!((back.trace_id.as_str(), back.traceparent.as_str()), ("by-hand", "00-by-hand"));
         assert_eq!(world.report(&claimed, JobDone::Elapsed), Answer::Stale);
         assert_eq!(world.machine(purchase.machine).usage, 0);
         let again = world.reset(purchase.machine, purchase.session);
@@ -133,6 +135,7 @@ fn three_failures_in_a_row_rest_a_machine() {
         let purchase = world.bought(Mode::Gateway, request);
         world.work(purchase.id, JobDone::Declined(String::new()));
     }
+    assert_eq!(world.traces_of(MACHINE_RESTING), [("bought", "00-bought")]);
     assert_eq!(world.start(10), Answer::Refused(Refusal::NoIdleMachine));
     world.view.clock_ms += 10_000;
     assert!(world.started(11).is_some());
@@ -200,10 +203,16 @@ fn a_command_handed_out_is_in_doubt_until_the_machine_or_an_operator_says() {
             resolution,
             note: "saw it".to_owned(),
             at_ms: 5,
-            trace_id: String::new(),
+            trace_id: "by-hand".to_owned(),
+            traceparent: "00-by-hand".to_owned(),
         };
         world.tell(&Command::Resolve(resolve.clone()));
         assert_eq!((world.purchase(id).state, world.reserved), (state, 0));
+        let ended = world.traces_of(PURCHASE_IN_DOUBT);
+        assert!(
+            !ended.is_empty() && ended.iter().all(|trace| *trace == ("by-hand", "00-by-hand")),
+            "{ended:?}"
+        );
         let again = world.tell(&Command::Resolve(resolve));
         assert!(matches!(again, Answer::Refused(Refusal::NotInDoubt(..))), "{again:?}");
     }
@@ -237,7 +246,8 @@ fn what_a_machine_says_while_money_is_let_go_is_looked_at_afterwards() {
         resolution: Resolution::NotDispensed,
         note: "looked".to_owned(),
         at_ms,
-        trace_id: String::new(),
+        trace_id: "by-hand".to_owned(),
+        traceparent: "00-by-hand".to_owned(),
     };
     world.tell(&Command::Resolve(resolve));
     assert_eq!(world.purchase(id).state, PurchaseState::Voiding);
