@@ -54,7 +54,8 @@ promises! {
     unsettled:
         the_first_pause_is_the_configured_one_whatever_came_before,
         money_that_can_not_be_settled_is_an_alert_until_it_is,
-        a_gateway_that_contradicts_itself_is_shown_to_a_person;
+        a_gateway_that_contradicts_itself_is_shown_to_a_person,
+        a_webhook_about_a_purchase_has_the_gateway_asked_at_once;
     resetting:
         a_reset_ends_each_state,
         a_reset_while_money_is_settled_frees_the_machine_and_settles_it_all_the_same,

@@ -4,7 +4,7 @@ use uuid::Uuid;
 use vendfleet_proto::v1::{self, AlertEventType, AlertState, AlertType, PaymentMode, PurchaseState};
 use vendfleet_tests::{
     fleet::Engine,
-    gateway::{Manner, Op, Status, Step},
+    gateway::{Manner, Op, Status, Step, Webhook},
     orders::{checker::events_since_the_oldest, till::Till},
     pool::{Buyer, checker::check_paid, machine},
     wait::{PATIENCE, until},
@@ -143,5 +143,41 @@ pub(crate) async fn the_first_pause_is_the_configured_one_whatever_came_before(e
     till.redrive(&letter(&till, &bought).await).await;
     let over = ann.over(&bought.session_id).await.purchase.unwrap();
     assert_eq!(over.state(), PurchaseState::Completed);
+    check_paid(&till).await;
+}
+
+/// Money to be taken, and money to be let go: neither answered, both set aside.
+async fn set_aside(till: &Till, ann: &Buyer, product: &str) -> [v1::Purchase; 2] {
+    refuse_captures(till);
+    let taken = ann.buy(product, PaymentMode::Gateway).await;
+    letter(till, &taken).await;
+    till.gateway.script(Op::Authorise, [Step::approve().but(Manner::HangUp)]);
+    till.gateway.script(Op::Void, [Step::nothing(Manner::Status(503))]);
+    let let_go = ann.buy(product, PaymentMode::Gateway).await;
+    letter(till, &let_go).await;
+    [taken, let_go]
+}
+
+pub(crate) async fn a_webhook_about_a_purchase_has_the_gateway_asked_at_once(engine: Engine) {
+    let (till, ann, product) = open(engine).await;
+    let [taken, let_go] = set_aside(&till, &ann, &product).await;
+    till.gateway.come_up();
+    for bought in [&taken, &let_go] {
+        assert_eq!(till.webhook(&till.gateway.webhook(&bought.purchase_id)).await, 200);
+    }
+    assert_eq!(ann.over(&taken.session_id).await.purchase.unwrap().state(), PurchaseState::Completed);
+    assert_eq!(ann.over(&let_go.session_id).await.purchase.unwrap().state(), PurchaseState::Failed);
+    let checked = check_paid(&till).await;
+    assert_eq!((checked.completed, checked.failed), (1, 1));
+
+    // What it says is not believed, and what is over is not asked about again.
+    let calls = till.gateway.calls().len();
+    let late = till.gateway.webhook(&taken.purchase_id).saying(Status::Declined);
+    assert_eq!(till.webhook(&late).await, 200);
+    let stranger = Webhook { payment_key: Uuid::now_v7().to_string(), ..late };
+    assert_eq!(till.webhook(&stranger).await, 404);
+    let next = ann.buy(&product, PaymentMode::None).await;
+    ann.over(&next.session_id).await;
+    assert_eq!(till.gateway.calls().len(), calls);
     check_paid(&till).await;
 }

@@ -25,7 +25,7 @@ pub use model::{
     Failure, MachineKind, Mode, NEVER, Pooled, Purchase, PurchaseChange, PurchaseState, Session,
     SessionState, Standing, Work,
 };
-pub use report::{LATE_VEND, SOLD_LOCALLY, claim, hand_out, hear, redrive};
+pub use report::{LATE_VEND, SOLD_LOCALLY, claim, hand_out, hear, notice, redrive};
 pub use shown::Shown;
 
 use crate::domain::ids::Ids;

@@ -115,6 +115,32 @@ pub fn redrive(view: &mut View, id: PurchaseId, at_ms: i64, writes: &mut Writes)
     true
 }
 
+/// The gateway has news of a payment, of which nothing is believed: it is asked. At once where the money was set aside; where a
+/// worker may be asking just now, once that must be over, `asks_for_ms` from now: asking beside it would only void its answer.
+/// Whether that is any sooner.
+pub fn notice(
+    view: &mut View,
+    id: PurchaseId,
+    is_set_aside: bool,
+    asks_for_ms: i64,
+    writes: &mut Writes,
+) -> bool {
+    let clock_ms = view.clock_ms;
+    let Some(purchase) = view.purchases.get_mut(&id) else { return false };
+    let in_question = match purchase.state {
+        PurchaseState::Capturing | PurchaseState::Voiding => true,
+        PurchaseState::Authorising => purchase.payment == PaymentStatus::Unknown,
+        _ => false,
+    };
+    let due_at_ms = if is_set_aside { AT_ONCE } else { clock_ms.saturating_add(asks_for_ms) };
+    if !in_question || purchase.due_at_ms <= due_at_ms {
+        return false;
+    }
+    purchase.due_at_ms = due_at_ms;
+    writes.purchases.insert(id);
+    true
+}
+
 /// The command is in a Sync answer: from here on only the machine, or an operator, knows. The worker that sees the
 /// reservation lapse has lost it.
 pub fn hand_out(

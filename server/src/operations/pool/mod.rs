@@ -7,6 +7,7 @@
 mod choose_product;
 mod committer;
 mod get_session;
+mod notice;
 mod queue;
 mod refusal;
 mod reset_machine;

@@ -4,7 +4,8 @@ use super::world::{LEASE_MS, PRODUCT, World, euro};
 use crate::domain::payment::{PaymentStatus, Trouble};
 use crate::domain::pool::{
     Answer, Choose, Command, Failure, JobDone, LATE_VEND, MACHINE_RESTING, Mode, PURCHASE_IN_DOUBT,
-    PurchaseState, Refusal, Resolution, Resolve, Said, SessionState, Standing, hand_out, hear,
+    PurchaseState, Refusal, Resolution, Resolve, Said, SessionState, Standing, Writes, hand_out, hear,
+    notice,
 };
 
 fn unknown() -> JobDone {
@@ -259,6 +260,27 @@ fn what_a_machine_says_while_money_is_let_go_is_looked_at_afterwards() {
     world.work(id, JobDone::Said(Said::Vended));
     assert!(world.writes.alerts.iter().any(|alert| alert.kind == LATE_VEND && alert.raise.is_some()));
     assert!(world.claim(id).is_none(), "told once");
+}
+
+#[test]
+fn news_of_the_gateway_has_it_asked_at_once_unless_a_worker_may_be_asking() {
+    let mut world = World::virtual_machines(1, 1);
+    let id = world.bought(Mode::Gateway, 1).id;
+    let mut writes = Writes::default();
+    let mut told = |world: &mut World, set_aside| {
+        notice(&mut world.view, id, set_aside, 5_000, &mut writes).then(|| world.purchase(id).due_at_ms)
+    };
+    assert_eq!(told(&mut world, false), None, "it is due");
+    let asking = world.claim(id).unwrap();
+    let over_ms = world.view.clock_ms + 5_000;
+    assert_eq!(told(&mut world, false), Some(over_ms), "a killed worker's claim would last longer");
+    assert_eq!(told(&mut world, false), None);
+    world.report(&asking, unknown());
+    world.work(id, unknown());
+    assert_eq!(world.purchase(id).state, PurchaseState::Voiding);
+    assert_eq!(told(&mut world, true), Some(1));
+    world.work(id, JobDone::Voided);
+    assert_eq!(told(&mut world, true), None, "it is over");
 }
 
 fn in_doubt() -> World {
