@@ -37,7 +37,7 @@ async fn put_back(fleet: &mut Fleet, copy: &str) {
 
 pub(crate) async fn what_was_dispensed_before_a_restore_is_not_dispensed_again(engine: Engine) {
     let mut fleet = Fleet::start_with(engine, |o| o.set("orchestrator.reservation_ms", 300_000)).await;
-    let device = present(&fleet).await;
+    let mut device = present(&fleet).await;
     let copy = fleet.place("vendfleet.copy").display().to_string();
     fleet.link.stall();
     let purchase = Desk::of(&fleet).await.buy().await;
