@@ -13,6 +13,8 @@ mod lost;
 mod replicas;
 #[path = "pool/resetting.rs"]
 mod resetting;
+#[path = "pool/unsettled.rs"]
+mod unsettled;
 
 macro_rules! promises {
     ($($module:ident: $($promise:ident),* $(,)?;)*) => {
@@ -50,10 +52,16 @@ promises! {
         a_lost_capture_is_asked_again_and_taken_once,
         a_gateway_that_is_down_does_not_hold_the_machine,
         a_declined_purchase_gives_its_unit_back;
+    unsettled:
+        the_first_pause_is_the_configured_one_whatever_came_before,
+        money_that_can_not_be_settled_is_an_alert_until_it_is,
+        a_gateway_that_contradicts_itself_is_shown_to_a_person,
+        a_webhook_about_a_purchase_has_the_gateway_asked_at_once;
     resetting:
         a_reset_ends_each_state,
         while_money_is_settled_there_is_no_session_to_reset_and_it_is_settled_all_the_same,
         a_late_job_of_a_reset_session_neither_completes_nor_counts,
+        an_operators_words_are_kept_and_what_follows_carries_the_trace,
         resets_race_jobs_and_the_books_add_up;
     killed:
         killed_before_the_money_is_asked_for_it_is_asked_for_once_it_is_back,

@@ -20,6 +20,8 @@ mod forks;
 mod gaps;
 #[path = "e2e/purchases.rs"]
 mod purchases;
+#[path = "e2e/restored.rs"]
+mod restored;
 #[path = "e2e/storm.rs"]
 mod storm;
 
@@ -113,7 +115,10 @@ rows! {
         a_power_cut_at_the_motor_stays_in_doubt_until_a_person_says,
         a_vend_that_comes_after_a_reset_is_a_sale_with_an_alert,
         what_was_reset_before_the_machine_heard_of_it_is_recalled,
-        a_lost_journal_leaves_the_doubt_to_a_person;
+        a_lost_journal_leaves_the_doubt_to_a_person,
+        a_draining_board_spoils_no_purchase_on_the_one_that_took_its_place;
+    restored:
+        what_was_dispensed_before_a_restore_is_not_dispensed_again;
     storm:
         a_server_killed_again_and_again_loses_and_doubles_nothing,
         a_server_put_back_from_an_older_copy_is_told_again;

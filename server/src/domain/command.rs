@@ -186,6 +186,9 @@ impl Command {
                     VendOutcome::Unknown(_) => (State::Refused, "OUTCOME_UNKNOWN"),
                 }
             }
+            // It was in no answer: its number was another's in another life of the server's data, or the machine refused this
+            // one in that life.
+            (Body::Vend(_) | Body::CommandResult(_), _) if self.state == State::Pending => return false,
             // The number was another's in another life of the server's data: the machine will never take this one.
             (Body::Vend(_), _) => (State::Refused, NOT_TAKEN),
             (Body::CommandResult(result), _) if result.done => (State::Done, ""),
@@ -214,6 +217,15 @@ pub fn number_in(body: &Body) -> u64 {
         Body::Vend(vend) => vend.command_number,
         Body::CommandResult(result) => result.number,
         _ => 0,
+    }
+}
+
+/// The purchase that a record is the vend of: a command's, whatever number it had. `None`: no command asked for it.
+#[must_use]
+pub fn purchase_in(body: &Body) -> Option<PurchaseId> {
+    match body {
+        Body::Vend(vend) if vend.command_number > 0 => Some(PurchaseId(Uuid::from_bytes(vend.transaction.0))),
+        _ => None,
     }
 }
 

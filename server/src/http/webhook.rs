@@ -16,12 +16,16 @@ use tracing::Instrument as _;
 
 use crate::{
     context::Context,
-    domain::order::{Answer, Command, Finding, Refusal},
-    error::Retry,
+    domain::{
+        ids::PurchaseId,
+        order::{Answer, Command, Finding, Refusal},
+    },
+    error::{ApiError, Retry},
     metrics::{KindLabels, PaymentMetrics},
     operations::{
         orders::Orders,
         payments::{MAX_WEBHOOK_BYTES, Notice, WebhookSecrets},
+        pool::Pool,
     },
     telemetry::Trace,
 };
@@ -40,15 +44,25 @@ const BODY_FOR: Duration = Duration::from_secs(5);
 pub struct Webhooks {
     secrets: WebhookSecrets,
     orders: Orders,
+    pool: Pool,
+    asks_for: Duration,
     context: Context,
     metrics: PaymentMetrics,
     places: Arc<Semaphore>,
 }
 
 impl Webhooks {
-    /// Believes who signs with one of these secrets.
-    pub fn new(secrets: WebhookSecrets, orders: Orders, context: Context, metrics: PaymentMetrics) -> Self {
-        Self { secrets, orders, context, metrics, places: Arc::new(Semaphore::new(MAX_AT_ONCE)) }
+    /// Believes who signs with one of these secrets. A worker asks the gateway for `asks_for` at most in one go.
+    pub fn new(
+        secrets: WebhookSecrets,
+        orders: Orders,
+        pool: Pool,
+        asks_for: Duration,
+        context: Context,
+        metrics: PaymentMetrics,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(MAX_AT_ONCE));
+        Self { secrets, orders, pool, asks_for, context, metrics, places }
     }
 
     /// The route.
@@ -80,25 +94,36 @@ impl Webhooks {
     async fn note(&self, notice: Notice) -> Outcome {
         let Notice { event_id, order, learnt } = notice;
         let Some(learnt) = learnt else { return Outcome::Taken };
-        tracing::info!(event_id, %order, verdict = ?learnt.verdict, "a webhook of the payment gateway");
+        tracing::info!(event_id, payment_key = %order, verdict = ?learnt.verdict, "a webhook of the payment gateway");
         let finding = Finding { order, learnt, at_ms: self.context.now_ms() };
         match self.orders.submit(Command::Finding(finding)).await {
-            Ok(Answer::Refused(Refusal::OrderNotFound(_))) => Outcome::NoOrder,
+            Ok(Answer::Refused(Refusal::OrderNotFound(_))) => self.note_purchase(PurchaseId(order.0)).await,
             Ok(Answer::Done(_)) => Outcome::Taken,
             Ok(other) => {
                 tracing::error!(?other, "a webhook was answered with something else");
                 Outcome::Broken
             }
-            Err(error) if error.reason.retry() == Retry::Backoff => {
-                tracing::warn!(%error, "a webhook is to come again");
-                Outcome::Later("temporarily unavailable")
-            }
-            Err(error) => {
-                tracing::error!(%error, cause = ?error.cause(), "a webhook could not be noted");
-                Outcome::Broken
-            }
+            Err(error) => not_noted(&error),
         }
     }
+
+    /// A purchase goes on by what its own worker is told, so this is no more than a reason to ask.
+    async fn note_purchase(&self, purchase: PurchaseId) -> Outcome {
+        match self.pool.notice(purchase, self.asks_for).await {
+            Ok(true) => Outcome::Taken,
+            Ok(false) => Outcome::NoOrder,
+            Err(error) => not_noted(&error),
+        }
+    }
+}
+
+fn not_noted(error: &ApiError) -> Outcome {
+    if error.reason.retry() == Retry::Backoff {
+        tracing::warn!(%error, "a webhook is to come again");
+        return Outcome::Later("temporarily unavailable");
+    }
+    tracing::error!(%error, cause = ?error.cause(), "a webhook could not be noted");
+    Outcome::Broken
 }
 
 enum Outcome {
@@ -129,7 +154,9 @@ impl IntoResponse for Outcome {
         match self {
             Self::Taken => (StatusCode::OK, "taken\n").into_response(),
             Self::NotBelieved => (StatusCode::UNAUTHORIZED, "the signature is not valid\n").into_response(),
-            Self::NoOrder => (StatusCode::NOT_FOUND, "payment_key: there is no such order\n").into_response(),
+            Self::NoOrder => {
+                (StatusCode::NOT_FOUND, "payment_key: there is no such order or purchase\n").into_response()
+            }
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, format!("at most {MAX_WEBHOOK_BYTES} bytes\n"))
                 .into_response(),
             Self::Bad(why) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),

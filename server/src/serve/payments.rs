@@ -90,8 +90,10 @@ pub(super) fn start(tools: &Toolbox, deps: &Deps) -> Result<Payments, ServeError
     let part = watch::Sender::new(shown(BreakerState::Closed, config));
     let receiver = part.subscribe();
     tools.workers.spawn(show(till.watch(), part, config.clone(), tools.drain.clone()));
-    let webhooks = secrets(config)?
-        .map(|secrets| Webhooks::new(secrets, deps.orders.clone(), tools.context.clone(), metrics));
+    let webhooks = secrets(config)?.map(|secrets| {
+        let (orders, pool) = (deps.orders.clone(), deps.pool.clone());
+        Webhooks::new(secrets, orders, pool, longest, tools.context.clone(), metrics)
+    });
     Ok(Payments { part: receiver, webhooks })
 }
 

@@ -1,7 +1,7 @@
 //! Numbered commands to real machines. Everything here is done with the machine's `machine_sync` row locked, but for the
 //! reads.
 
-use crate::domain::command::{Command, Dispense, Order, Place, State, number_in};
+use crate::domain::command::{Command, Dispense, Order, Place, State, number_in, purchase_in};
 use crate::domain::ids::{MachineId, PurchaseId};
 use crate::domain::page::PageRequest;
 use crate::domain::pool::Said;
@@ -161,12 +161,16 @@ pub async fn hear(
     if number == 0 {
         return Ok(());
     }
-    let Some(mut known) = named(tx, &[(machine, number)]).await?.pop() else { return Ok(()) };
-    if !known.command.hear(body, seq, at_ms) {
-        return Ok(());
+    let own: Vec<_> = purchase_in(body).map(|purchase| (machine, purchase)).into_iter().collect();
+    let mut about = of_purchases(tx, &own).await?;
+    let is_own = about.iter().any(|known| known.command.number == number);
+    if !is_own {
+        about.extend(named(tx, &[(machine, number)]).await?);
     }
-    super::sync::commands::write_heard(tx, known.command.purchase().as_slice(), at_ms).await?;
-    super::sync::commands::write_commands(tx, &[&known]).await
+    about.retain_mut(|known| known.command.hear(body, seq, at_ms));
+    let purchases: Vec<PurchaseId> = about.iter().filter_map(|known| known.command.purchase()).collect();
+    super::sync::commands::write_heard(tx, &purchases, at_ms).await?;
+    super::sync::commands::write_commands(tx, &about.iter().collect::<Vec<_>>()).await
 }
 
 /// What machines have said of these dispense commands; those of which nothing is known are left out.
@@ -201,6 +205,29 @@ pub(in crate::store) async fn named(
     let mut rows = NAMED.rows(commands.len());
     for (machine, number) in commands {
         rows.push([machine.as_bytes().into(), int(*number)?.into()]);
+    }
+    rows.fetch(session).await?.iter().map(known).collect()
+}
+
+/// The commands that these purchases have now.
+pub(in crate::store) async fn of_purchases(
+    session: &mut Session,
+    purchases: &[(MachineId, PurchaseId)],
+) -> Result<Vec<KnownCommand>, StoreError> {
+    static OF_PURCHASES: Bulk = Bulk::new(
+        "WITH input (machine_id, purchase_id) AS (",
+        &[Bytes, Bytes],
+        concat!(
+            ") SELECT ",
+            known_columns!(),
+            " FROM input i CROSS JOIN purchases u CROSS JOIN commands c \
+             WHERE u.purchase_id = i.purchase_id AND u.machine_id = i.machine_id AND c.machine_id = i.machine_id \
+             AND c.number = u.command_number AND c.purchase_id = i.purchase_id"
+        ),
+    );
+    let mut rows = OF_PURCHASES.rows(purchases.len());
+    for (machine, purchase) in purchases {
+        rows.push([machine.as_bytes().into(), purchase.as_bytes().into()]);
     }
     rows.fetch(session).await?.iter().map(known).collect()
 }

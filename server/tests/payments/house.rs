@@ -141,8 +141,9 @@ impl House {
     pub(crate) async fn listen(&self) -> SocketAddr {
         let secrets = WebhookSecrets::parse(SECRET).unwrap();
         let deps = &self.stage.deps;
+        let (orders, pool, context) = (deps.orders.clone(), deps.pool.clone(), deps.context.clone());
         let webhooks =
-            Webhooks::new(secrets, deps.orders.clone(), deps.context.clone(), self.metrics.clone());
+            Webhooks::new(secrets, orders, pool, Duration::from_secs(1), context, self.metrics.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, webhooks.router()).await });

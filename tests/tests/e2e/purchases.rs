@@ -1,6 +1,6 @@
 //! Remote purchases on real machines: dispensed once or given back, whatever is lost, restarted, reset or sold meanwhile.
 
-use fleet_client::{device::CutPoint, simulate::Observation};
+use fleet_client::{device::CutPoint, simulate::Observation, transport::Standing};
 use vend_core::machine::{Input, SlotUnits};
 use vendfleet_proto::v1::{
     self, AlertType, MachineSession, PaymentMode, PaymentStatus, PoolState, Purchase, PurchaseFailure,
@@ -18,7 +18,7 @@ use vendfleet_tests::{
 };
 
 /// Who buys from afar.
-struct Desk {
+pub(crate) struct Desk {
     orchestrator: OrchestratorServiceClient<AuthorizedChannel>,
     product: String,
 }
@@ -31,7 +31,7 @@ impl Desk {
         Self { orchestrator: OrchestratorServiceClient::new(channel), product }
     }
 
-    async fn of(fleet: &Fleet) -> Self {
+    pub(crate) async fn of(fleet: &Fleet) -> Self {
         Self::at(fleet, fleet.server.channel_as(fleet.token())).await
     }
 
@@ -60,7 +60,7 @@ impl Desk {
     }
 
     /// A free unit for whoever asks.
-    async fn buy(&mut self) -> Purchase {
+    pub(crate) async fn buy(&mut self) -> Purchase {
         let session = self.start().await;
         self.choose(session, PaymentMode::None).await
     }
@@ -73,7 +73,11 @@ impl Desk {
     }
 
     /// The purchase and its session once the purchase is there.
-    async fn comes_to(&self, purchase: &Purchase, state: PurchaseState) -> (Purchase, MachineSession) {
+    pub(crate) async fn comes_to(
+        &self,
+        purchase: &Purchase,
+        state: PurchaseState,
+    ) -> (Purchase, MachineSession) {
         until(&format!("the purchase to be {}", state.as_str_name()), PATIENCE, || async {
             let session = self.session(purchase).await;
             let now = session.purchase.clone()?;
@@ -111,7 +115,7 @@ impl Desk {
 }
 
 /// A machine that is there, with the stream of hints open.
-async fn present(fleet: &Fleet) -> Device {
+pub(crate) async fn present(fleet: &Fleet) -> Device {
     let device = fleet.device("corner").await;
     device.wait_for("the stream of hints", |o| o.sync.watching).await;
     until_true("the machine to be in the pool", PATIENCE, || {
@@ -134,7 +138,7 @@ async fn answers(device: &Device, before: u64) {
 }
 
 /// Nothing of the slot is promised any more, and the machine is free.
-async fn all_is_free(fleet: &Fleet, device: &Device) {
+pub(crate) async fn all_is_free(fleet: &Fleet, device: &Device) {
     until_true("the machine to be free", PATIENCE, || {
         let (mut operator, id) = (fleet.operator(), device.id());
         async move { operator.machine(&id).await.pool.unwrap().state() == PoolState::Idle }
@@ -362,6 +366,35 @@ pub(crate) async fn a_lost_journal_leaves_the_doubt_to_a_person(engine: Engine) 
     desk.resolve(&doubted, PurchaseResolution::NotDispensed).await;
     desk.fails(&purchase, PurchaseFailure::Resolved).await;
     all_is_free(&fleet, &device).await;
+}
+
+pub(crate) async fn a_draining_board_spoils_no_purchase_on_the_one_that_took_its_place(engine: Engine) {
+    let fleet = Fleet::start(engine).await;
+    let mut old = fleet.device("corner").await;
+    old.settle().await;
+    old.machine.go_offline();
+    old.sell(1).await;
+
+    let mut new = fleet.unboxed("spare", fleet.blueprint());
+    new.enrol(&fleet.operator().swap_token(&old.id()).await).await;
+    new.power_on().await;
+    new.ready_to_sell().await;
+    new.settle().await;
+    until_true("the new board to be in the pool", PATIENCE, || {
+        let (mut operator, id) = (fleet.operator(), new.id());
+        async move { operator.machine(&id).await.pool.unwrap().state() == PoolState::Idle }
+    })
+    .await;
+    // It says nothing by itself until somebody chooses.
+    old.machine.go_online();
+    old.sync_until("the old board's sale to be taken", |o| o.sync.standing == Standing::Draining).await;
+
+    let mut desk = Desk::of(&fleet).await;
+    let purchase = desk.buy().await;
+    new.wait_for("the vend", vended).await;
+    new.settle().await;
+    desk.comes_to(&purchase, PurchaseState::Completed).await;
+    all_is_free(&fleet, &new).await;
 }
 
 pub(crate) async fn a_purchase_at_another_replica_reaches_its_machine() {

@@ -80,7 +80,7 @@ pub(crate) async fn a_server_killed_again_and_again_loses_and_doubles_nothing(en
 }
 
 /// What `pg_dump` and `pg_restore` do, with nobody connected: the whole database into another, and back.
-async fn copy_database(url: &str, from_suffix: &str, to_suffix: &str) {
+pub(crate) async fn copy_database(url: &str, from_suffix: &str, to_suffix: &str) {
     let (server, name) = url.rsplit_once('/').unwrap();
     let (from, to) = (format!("{name}{from_suffix}"), format!("{name}{to_suffix}"));
     let mut inside = PgConnection::connect(&format!("{server}/{from}")).await.unwrap();
@@ -93,7 +93,7 @@ async fn copy_database(url: &str, from_suffix: &str, to_suffix: &str) {
     inside.close().await.unwrap();
 }
 
-async fn drop_copy(url: &str) {
+pub(crate) async fn drop_copy(url: &str) {
     let (_, name) = url.rsplit_once('/').unwrap();
     let mut inside = PgConnection::connect(url).await.unwrap();
     inside.execute(AssertSqlSafe(format!("DROP DATABASE {name}_copy WITH (FORCE)"))).await.unwrap();

@@ -1,17 +1,22 @@
 //! Resets: from any state, and against the job.
 
 use tokio::task::JoinSet;
-use vendfleet_proto::v1::{self, PaymentMode, PoolState, PurchaseFailure, PurchaseState, SessionState};
+use tonic::{Request, metadata::MetadataValue};
+use vendfleet_proto::v1::{
+    self, PaymentMode, PoolState, PurchaseFailure, PurchaseState, SessionState,
+    orchestrator_service_client::OrchestratorServiceClient,
+};
 use vendfleet_tests::{
     fleet::Engine,
     gateway::{Manner, Op, Step},
-    orders::{Shop, till::Till},
+    orders::{Shop, checker::events_since_the_oldest, till::Till},
     pool::{
         Buyer,
         checker::{check, check_paid},
         machine, reset, reset_request, standing,
     },
     refusal::refusal,
+    wait::{PATIENCE, until},
 };
 
 use crate::killed::quiet;
@@ -134,6 +139,43 @@ pub(crate) async fn a_late_job_of_a_reset_session_neither_completes_nor_counts(e
     assert_eq!((checked.completed, checked.failed), (1, 1));
 }
 
+async fn reset_traced(shop: &Shop, message: v1::ResetMachineRequest, trace_id: &'static str) {
+    let mut client = OrchestratorServiceClient::new(shop.operator_channel(0));
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("x-trace-id", MetadataValue::from_static(trace_id));
+    client.reset_machine(request).await.unwrap();
+}
+
+pub(crate) async fn an_operators_words_are_kept_and_what_follows_carries_the_trace(engine: Engine) {
+    let shop = Shop::start(engine, 1, |o| o).await;
+    machine(&shop, LONG_MS).await;
+    let product = shop.product("COLA", 5).await;
+    let ann = Buyer::new(&shop, 0, "ann");
+
+    // Nothing was chosen, so nothing but the log can tell why.
+    let held = ann.start().await.session;
+    let note = "the door was forced".to_owned();
+    let request = v1::ResetMachineRequest { note, ..reset_request(&held) };
+    reset_traced(&shop, request, "trace-of-the-door").await;
+    let line = until("the log to tell of it", PATIENCE, || async {
+        let log = shop.replicas[0].server.log();
+        log.lines().find(|line| line.contains("the door was forced")).map(str::to_owned)
+    })
+    .await;
+    for said in ["trace-of-the-door", &held.session_id, &held.machine_id, "operator"] {
+        assert!(line.contains(said), "{said}: {line}");
+    }
+
+    let bought = ann.buy(&product, PaymentMode::None).await;
+    let session = ann.session(&bought.session_id).await.unwrap();
+    reset_traced(&shop, reset_request(&session), "trace-of-the-unit").await;
+    let events = events_since_the_oldest(&shop, 0).await;
+    let followed: Vec<_> = events.iter().filter(|event| event.trace_id == "trace-of-the-unit").collect();
+    assert_eq!(followed.len(), 1, "the unit that came back: {followed:?}");
+    assert!(matches!(followed[0].data, Some(v1::event::Data::Inventory(_))));
+    assert!(!followed[0].traceparent.is_empty());
+}
+
 pub(crate) async fn resets_race_jobs_and_the_books_add_up(engine: Engine) {
     const ROUNDS: usize = 10;
     let till = Till::open(engine, 1, |o| o.set("orchestrator.rest_ms", 0)).await;
@@ -150,9 +192,7 @@ pub(crate) async fn resets_race_jobs_and_the_books_add_up(engine: Engine) {
             let buyer = Buyer::new(&till.shop, 0, &format!("customer-{n}"));
             let bought = buyer.buy(&product, mode).await;
             let session = buyer.session(&bought.session_id).await.unwrap();
-            let mut operator = v1::orchestrator_service_client::OrchestratorServiceClient::new(
-                till.shop.operator_channel(0),
-            );
+            let mut operator = OrchestratorServiceClient::new(till.shop.operator_channel(0));
             racing.spawn(async move {
                 match operator.reset_machine(reset_request(&session)).await {
                     Ok(_) => 1,

@@ -119,6 +119,33 @@ pub struct Writes {
     pub dead_letters: Vec<Doubt>,
 }
 
+/// How far a batch's lists of what is told had grown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    changes: usize,
+    crossings: usize,
+    alerts: usize,
+}
+
+impl Writes {
+    pub(super) fn told(&self) -> Told {
+        Told { changes: self.changes.len(), crossings: self.crossings.len(), alerts: self.alerts.len() }
+    }
+
+    /// All that was told since then follows from this call, and not from the one that made the purchase.
+    pub(super) fn follows_from(&mut self, since: Told, trace_id: &str, traceparent: &str) {
+        let changes =
+            self.changes.iter_mut().skip(since.changes).map(|c| (&mut c.trace_id, &mut c.traceparent));
+        let crossings =
+            self.crossings.iter_mut().skip(since.crossings).map(|c| (&mut c.trace_id, &mut c.traceparent));
+        let alerts = self.alerts.iter_mut().skip(since.alerts).map(|a| (&mut a.trace_id, &mut a.traceparent));
+        for (id, parent) in changes.chain(crossings).chain(alerts) {
+            trace_id.clone_into(id);
+            traceparent.clone_into(parent);
+        }
+    }
+}
+
 /// A low-stock threshold that a purchase crossed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StockCrossing {
@@ -134,6 +161,8 @@ pub struct StockCrossing {
     pub at_ms: i64,
     /// Trace it follows from.
     pub trace_id: String,
+    /// W3C traceparent it follows from; may be empty.
+    pub traceparent: String,
 }
 
 /// A dispense command to queue.
@@ -176,6 +205,8 @@ pub struct PoolAlert {
     pub at_ms: i64,
     /// Trace it follows from.
     pub trace_id: String,
+    /// W3C traceparent it follows from; may be empty.
+    pub traceparent: String,
 }
 
 /// What becomes of a purchase's dead letter: money that can't be settled.
@@ -196,6 +227,6 @@ pub enum Doubt {
         /// Trace of the purchase.
         trace_id: String,
     },
-    /// Finished after all, if there was one.
+    /// Finished after all, if there was one; the alerts about it are over.
     Done(PurchaseId, i64),
 }

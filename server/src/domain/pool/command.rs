@@ -113,6 +113,8 @@ pub struct Reset {
     pub at_ms: i64,
     /// Trace of the call.
     pub trace_id: String,
+    /// W3C traceparent of the call.
+    pub traceparent: String,
 }
 
 /// Say what became of a purchase in doubt.
@@ -128,6 +130,8 @@ pub struct Resolve {
     pub at_ms: i64,
     /// Trace of the call.
     pub trace_id: String,
+    /// W3C traceparent of the call.
+    pub traceparent: String,
 }
 
 /// What an operator found out. The numbers are the wire's.

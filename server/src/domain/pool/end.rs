@@ -95,10 +95,9 @@ pub(super) fn fail(
     let ended = if why.0 == Failure::Reset { SessionState::Reset } else { SessionState::Failed };
     let counts = is_the_machines(purchase);
     let holds = purchase.holds_machine;
-    let machine = purchase.machine;
     end_session(view, id, ended, at_ms, writes);
     if holds && counts {
-        count_failure(view, machine, settings, at_ms, ids, writes);
+        count_failure(view, id, settings, at_ms, ids, writes);
     }
     touched(view, id, at_ms, writes);
     u32::from(returned)
@@ -198,19 +197,22 @@ fn forget_failures(view: &mut View, machine: MachineId, at_ms: i64, writes: &mut
         purchase: None,
         at_ms,
         trace_id: String::new(),
+        traceparent: String::new(),
     });
 }
 
 /// So many failures in a row, and the machine rests; each further one sends it back to rest.
 fn count_failure(
     view: &mut View,
-    machine: MachineId,
+    id: PurchaseId,
     settings: &Settings,
     at_ms: i64,
     ids: &mut dyn Ids,
     writes: &mut Writes,
 ) {
     let clock_ms = view.clock_ms;
+    let Some(purchase) = view.purchases.get(&id) else { return };
+    let machine = purchase.machine;
     let Some(pooled) = view.pool.get_mut(&machine) else { return };
     pooled.failures = pooled.failures.saturating_add(1);
     writes.pool.insert(machine);
@@ -227,7 +229,8 @@ fn count_failure(
         detail: format!("{} purchases in a row failed on this machine: it rests", pooled.failures),
         purchase: None,
         at_ms,
-        trace_id: String::new(),
+        trace_id: purchase.trace_id.clone(),
+        traceparent: purchase.traceparent.clone(),
     });
 }
 
@@ -271,6 +274,7 @@ pub(super) fn shift(
             left: moved.after,
             at_ms,
             trace_id: purchase.trace_id.clone(),
+            traceparent: purchase.traceparent.clone(),
         });
     }
     writes.changes.push(PurchaseChange {
@@ -293,6 +297,7 @@ pub(super) fn over(writes: &mut Writes, purchase: &Purchase, kind: &'static str,
         purchase: Some(purchase.id),
         at_ms,
         trace_id: purchase.trace_id.clone(),
+        traceparent: purchase.traceparent.clone(),
     });
 }
 
@@ -313,5 +318,6 @@ pub(super) fn raise(
         purchase: Some(purchase.id),
         at_ms,
         trace_id: purchase.trace_id.clone(),
+        traceparent: purchase.traceparent.clone(),
     });
 }

@@ -25,7 +25,7 @@ pub use model::{
     Failure, MachineKind, Mode, NEVER, Pooled, Purchase, PurchaseChange, PurchaseState, Session,
     SessionState, Standing, Work,
 };
-pub use report::{LATE_VEND, SOLD_LOCALLY, claim, hand_out, hear, redrive};
+pub use report::{LATE_VEND, SOLD_LOCALLY, claim, hand_out, hear, notice, redrive};
 pub use shown::Shown;
 
 use crate::domain::ids::Ids;
@@ -42,8 +42,18 @@ pub fn fold(
     match command {
         Command::Start(start) => start::start(view, start, settings, writes),
         Command::Choose(choose) => choose::choose(view, choose, settings, ids, writes),
-        Command::Reset(reset) => reset::reset(view, reset, settings, ids, writes),
-        Command::Resolve(resolve) => report::resolve(view, resolve, settings, ids, writes),
+        Command::Reset(reset) => {
+            let before = writes.told();
+            let answer = reset::reset(view, reset, settings, ids, writes);
+            writes.follows_from(before, &reset.trace_id, &reset.traceparent);
+            answer
+        }
+        Command::Resolve(resolve) => {
+            let before = writes.told();
+            let answer = report::resolve(view, resolve, settings, ids, writes);
+            writes.follows_from(before, &resolve.trace_id, &resolve.traceparent);
+            answer
+        }
         Command::Report(report) => report::report(view, report, settings, ids, writes),
         Command::Free(machine, at_ms) => {
             start::free(view, *machine, *at_ms, writes);

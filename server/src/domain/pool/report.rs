@@ -6,7 +6,9 @@ use super::command::{Answer, JobDone, Refusal, Report, Resolution, Resolve, Said
 use super::end::{PURCHASE_IN_DOUBT, complete, fail, let_go, over, raise, touched, vended};
 use super::model::{Failure, MachineKind, Pooled, Purchase, PurchaseState, Standing, Work};
 use crate::domain::ids::{Ids, PurchaseId};
+use crate::domain::order::GATEWAY_CONTRADICTION;
 use crate::domain::payment::{PaymentStatus, Trouble};
+use crate::domain::sync::AlertKind;
 
 /// Name of the alert that a vend came for a purchase that had ended otherwise: it counts as a sale.
 pub const LATE_VEND: &str = "LATE_VEND";
@@ -110,6 +112,32 @@ pub fn redrive(view: &mut View, id: PurchaseId, at_ms: i64, writes: &mut Writes)
     }
     purchase.due_at_ms = AT_ONCE;
     touched(view, id, at_ms, writes);
+    true
+}
+
+/// The gateway has news of a payment, of which nothing is believed: it is asked. At once where the money was set aside; where a
+/// worker may be asking just now, once that must be over, `asks_for_ms` from now: asking beside it would only void its answer.
+/// Whether that is any sooner.
+pub fn notice(
+    view: &mut View,
+    id: PurchaseId,
+    is_set_aside: bool,
+    asks_for_ms: i64,
+    writes: &mut Writes,
+) -> bool {
+    let clock_ms = view.clock_ms;
+    let Some(purchase) = view.purchases.get_mut(&id) else { return false };
+    let in_question = match purchase.state {
+        PurchaseState::Capturing | PurchaseState::Voiding => true,
+        PurchaseState::Authorising => purchase.payment == PaymentStatus::Unknown,
+        _ => false,
+    };
+    let due_at_ms = if is_set_aside { AT_ONCE } else { clock_ms.saturating_add(asks_for_ms) };
+    if !in_question || purchase.due_at_ms <= due_at_ms {
+        return false;
+    }
+    purchase.due_at_ms = due_at_ms;
+    writes.purchases.insert(id);
     true
 }
 
@@ -291,6 +319,14 @@ fn set_aside(
         at_ms,
         trace_id: purchase.trace_id.clone(),
     });
+    // They end with the dead letter.
+    if trouble == Trouble::Contradiction {
+        let words = format!("purchase {id}: the gateway contradicts itself: {detail}");
+        raise(writes, ids, &purchase, GATEWAY_CONTRADICTION, words, at_ms);
+    }
+    let state = purchase.state.name();
+    let words = format!("purchase {id} is {state}: no definite answer of the gateway: {detail}");
+    raise(writes, ids, &purchase, AlertKind::DeadLetter.as_str(), words, at_ms);
     touched(view, id, at_ms, writes);
 }
 

@@ -132,7 +132,7 @@ pub struct AppliedConfig {
     pub rejected_number: u64,
 }
 
-/// The boot and uptime of a call, kept to place records in time.
+/// The boot and uptime of a call, kept to place records in time and to bind commands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LastContact {
     /// The boot it came from.
@@ -141,4 +141,20 @@ pub struct LastContact {
     pub uptime_ms: u64,
     /// Server time then, ms since the Unix epoch.
     pub at_ms: i64,
+}
+
+impl LastContact {
+    /// What a call says of the device's own time.
+    #[must_use]
+    pub fn of(call: &SyncCall) -> Self {
+        Self { boot: call.now.boot, uptime_ms: call.now.at.uptime_ms, at_ms: call.received_at_ms }
+    }
+
+    /// The same device at a later moment, as far as it can be told: it runs on.
+    #[must_use]
+    pub fn carried_to(self, at_ms: i64) -> Self {
+        let at_ms = at_ms.max(self.at_ms);
+        let since_ms = at_ms.saturating_sub(self.at_ms).unsigned_abs();
+        Self { uptime_ms: self.uptime_ms.saturating_add(since_ms), at_ms, ..self }
+    }
 }

@@ -27,8 +27,11 @@ pub(super) fn bounds(call: &SyncCall, previous: Option<LastContact>, stamp: Opti
     // An earlier boot: it ended before this boot began.
     let latest_ms = received.saturating_sub(since(call.now.at.uptime_ms, 0));
     let earliest_ms = match previous {
+        // Either way: the contact may have been carried on past the record, or have brought only what came before it.
         Some(p) if p.boot == stamp.boot => {
-            p.at_ms.saturating_sub(MAX_TRANSIT_MS).saturating_add(since(stamp.at.uptime_ms, p.uptime_ms))
+            let after = i128::from(stamp.at.uptime_ms) - i128::from(p.uptime_ms);
+            let after_ms = i64::try_from(after).unwrap_or(i64::MIN);
+            p.at_ms.saturating_sub(MAX_TRANSIT_MS).saturating_add(after_ms).max(0)
         }
         Some(p) => p.at_ms.saturating_sub(MAX_TRANSIT_MS),
         None => 0,

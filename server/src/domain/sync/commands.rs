@@ -6,7 +6,8 @@ use super::call::SyncCall;
 use super::fold::Settings;
 use super::view::{KnownCommand, MachineView};
 use super::writes::{HandOut, Writes};
-use crate::domain::command::{Command, NOT_TAKEN, State, WRONG_BOOT, WRONG_EPOCH, number_in};
+use crate::domain::command::{Command, NOT_TAKEN, State, WRONG_BOOT, WRONG_EPOCH, number_in, purchase_in};
+use std::collections::BTreeSet;
 use vend_core::record::Body;
 
 /// Commands in one answer, at most.
@@ -15,12 +16,14 @@ const MAX_COMMANDS_PER_ANSWER: usize = 16;
 const RECALLED_UPTIME_MS: u64 = 1;
 
 /// A command that was in no answer and whose number the device is past comes from another life of the server's data: it gets
-/// one above, as a config does. Before the call's records are heard, which may be about the old holder of the number.
-pub(super) fn renumber(view: &mut MachineView, call: &SyncCall, writes: &mut Writes) {
+/// one above, as a config does. Only once the whole journal is here, which may show that it was carried out in that life; where
+/// a gap may hide that, a purchase's is left to lapse.
+fn renumber(view: &mut MachineView, call: &SyncCall, writes: &mut Writes) {
+    let gap_named_at_ms = view.gap_named_at_ms;
     let seldom = &mut view.machine.seldom;
-    seldom.command_number = seldom.command_number.max(call.commands_done_through);
     let passed = |known: &KnownCommand| {
-        known.command.state == State::Pending && known.command.number <= call.commands_done_through
+        let hidden = known.command.purchase().is_some() && may_be_hidden(known, call, gap_named_at_ms);
+        known.command.state == State::Pending && is_passed(known, call) && !hidden
     };
     let old: Vec<u64> = view.commands.iter().filter(|(_, known)| passed(known)).map(|(n, _)| *n).collect();
     for number in old {
@@ -32,7 +35,22 @@ pub(super) fn renumber(view: &mut MachineView, call: &SyncCall, writes: &mut Wri
     }
 }
 
-/// Takes what a record says of a command.
+fn is_passed(known: &KnownCommand, call: &SyncCall) -> bool {
+    known.command.number <= call.commands_done_through
+}
+
+/// Whether a gap may have swallowed what the device wrote of it: then a journal without it proves nothing. Of one that was in
+/// no answer the device knows only in another life of the server's data.
+fn may_be_hidden(known: &KnownCommand, call: &SyncCall, gap_named_at_ms: i64) -> bool {
+    let command = &known.command;
+    if command.state == State::Pending {
+        return is_passed(known, call) && gap_named_at_ms >= command.created_at_ms;
+    }
+    gap_named_at_ms > command.handed_out_at_ms
+}
+
+/// Takes what a record says of a command. A vend names its purchase, whatever number the command has by now; who has the number
+/// is told as well.
 pub(super) fn hear(view: &mut MachineView, call: &SyncCall, seq: u64, body: &Body, writes: &mut Writes) {
     let number = number_in(body);
     if number == 0 {
@@ -40,10 +58,15 @@ pub(super) fn hear(view: &mut MachineView, call: &SyncCall, seq: u64, body: &Bod
     }
     let seldom = &mut view.machine.seldom;
     seldom.command_number = seldom.command_number.max(number);
-    let Some(known) = view.commands.get_mut(&number) else { return };
-    if known.command.hear(body, seq, call.received_at_ms) {
-        view.commands_dirty.insert(number);
-        writes.heard.extend(known.command.purchase().map(|purchase| (call.machine, purchase)));
+    let own = purchase_in(body).and_then(|purchase| {
+        view.commands.iter().find(|(_, known)| known.command.purchase() == Some(purchase)).map(|(n, _)| *n)
+    });
+    for about in own.into_iter().chain((own != Some(number)).then_some(number)) {
+        let Some(known) = view.commands.get_mut(&about) else { continue };
+        if known.command.hear(body, seq, call.received_at_ms) {
+            view.commands_dirty.insert(about);
+            writes.heard.extend(known.command.purchase().map(|purchase| (call.machine, purchase)));
+        }
     }
 }
 
@@ -57,6 +80,8 @@ enum Fate {
     Ends(&'static str),
     /// Its time is over, and it was in no answer.
     Expires,
+    /// A gap may hide what became of it: only a person can say, or a record that comes after all.
+    Hidden,
     /// Something else decides.
     Waits,
 }
@@ -69,16 +94,22 @@ pub(super) fn hand_out(
     settings: &Settings,
     writes: &mut Writes,
 ) -> Vec<Command> {
-    if !view.is_heard || !view.machine.seldom.has_commands {
+    let seldom = &mut view.machine.seldom;
+    seldom.command_number = seldom.command_number.max(call.commands_done_through);
+    if !view.is_heard || !seldom.has_commands {
         return Vec::new();
     }
+    if call.last_seq == through {
+        renumber(view, call, writes);
+    }
+    let (gap_named_at_ms, mut hidden) = (view.gap_named_at_ms, BTreeSet::new());
     let heard_through = view.machine.commands_done_through;
     let mut answer = Vec::new();
     for (number, known) in &mut view.commands {
         if !known.command.state.is_open() {
             continue;
         }
-        let recalled = match fate(known, call, through, heard_through) {
+        let recalled = match fate(known, call, through, heard_through, gap_named_at_ms) {
             Fate::Travels => false,
             Fate::Recalled => true,
             Fate::Ends(reason) => {
@@ -91,6 +122,10 @@ pub(super) fn hand_out(
                 known.command.state = State::Expired;
                 known.command.ended_at_ms = call.received_at_ms;
                 view.commands_dirty.insert(*number);
+                continue;
+            }
+            Fate::Hidden => {
+                hidden.insert(*number);
                 continue;
             }
             Fate::Waits => continue,
@@ -114,18 +149,24 @@ pub(super) fn hand_out(
         }
         answer.push(command);
     }
-    view.machine.seldom.has_commands = view
-        .commands
-        .values()
-        .any(|known| known.command.state.is_open() && known.command.epoch == call.epoch);
+    view.machine.seldom.has_commands = view.commands.iter().any(|(number, known)| {
+        known.command.state.is_open() && known.command.epoch == call.epoch && !hidden.contains(number)
+    });
     answer
 }
 
-fn fate(known: &KnownCommand, call: &SyncCall, through: u64, heard_through: u64) -> Fate {
+fn fate(
+    known: &KnownCommand,
+    call: &SyncCall,
+    through: u64,
+    heard_through: u64,
+    gap_named_at_ms: i64,
+) -> Fate {
     let command = &known.command;
     let pending = command.state == State::Pending;
     // Everything the device has written is here. A call of an earlier boot that comes late has fewer records than that.
     let is_whole = call.last_seq == through;
+    let is_hidden = may_be_hidden(known, call, gap_named_at_ms);
     if command.epoch != call.epoch {
         // Of one that was handed out to a journal that is gone nobody knows, unless its records come on after all.
         return if pending { Fate::Ends(WRONG_EPOCH) } else { Fate::Waits };
@@ -134,12 +175,19 @@ fn fate(known: &KnownCommand, call: &SyncCall, through: u64, heard_through: u64)
         // A power-up writes the outcome of a vend that the cut left open before anything else, so a whole journal without one
         // is proof. A pending command could be handed out too, for the device to refuse it; but that would put its purchase
         // in doubt until the next Sync for nothing, and what never travels can't be misheard.
-        return if is_whole { Fate::Ends(WRONG_BOOT) } else { Fate::Waits };
+        return match (is_whole, is_hidden) {
+            (true, false) => Fate::Ends(WRONG_BOOT),
+            (true, true) => Fate::Hidden,
+            (false, _) => Fate::Waits,
+        };
     }
     if command.number <= call.commands_done_through.max(heard_through) {
         // Results are journalled before the state claims them: past the number and without one, it was left out for good.
-        let left_out = is_whole && command.number <= call.commands_done_through;
-        return if left_out { Fate::Ends(NOT_TAKEN) } else { Fate::Waits };
+        return match (is_whole && is_passed(known, call), is_hidden) {
+            (true, false) => Fate::Ends(NOT_TAKEN),
+            (true, true) => Fate::Hidden,
+            (false, _) => Fate::Waits,
+        };
     }
     let over = command.state_at(call.received_at_ms) != command.state || !known.wanted;
     match (command.state, over, command.purchase()) {

@@ -127,9 +127,12 @@ pub fn fold(
     match may_speak {
         MaySpeak::Append => {
             warn_if_behind(view, call, ids, writes);
-            commands::renumber(view, call, writes);
             append(view, call, previous, &mut answer, ids, writes);
             let through = view.epochs.get(&call.epoch).map_or(0, |e| e.durable_through);
+            // A call of an earlier boot that comes late has fewer records than the mark.
+            if call.last_seq >= through {
+                view.machine.last_contact = Some(LastContact::of(call));
+            }
             if answer.open_epoch.is_none() {
                 take_slots(view, call, through, ids, writes);
                 take_applied(view, call, writes);
@@ -163,12 +166,13 @@ pub fn fold(
     answer
 }
 
-/// Notes that the machine spoke, and forgets echoed verdicts. Gives the contact before.
+/// Notes that the machine spoke, and forgets echoed verdicts. Gives the contact before. Boot and uptime stay those of the
+/// board that counts, whoever this is: commands are bound to them.
 fn touch(view: &mut MachineView, call: &SyncCall, writes: &mut Writes) -> Option<LastContact> {
     let machine = &mut view.machine;
-    let contact =
-        LastContact { boot: call.now.boot, uptime_ms: call.now.at.uptime_ms, at_ms: call.received_at_ms };
-    let previous = machine.last_contact.replace(contact);
+    let previous = machine.last_contact;
+    let contact = previous.map_or(LastContact::of(call), |known| known.carried_to(call.received_at_ms));
+    machine.last_contact = Some(contact);
     machine.sync_count += 1;
     if machine.firmware != call.firmware {
         machine.firmware.clone_from(&call.firmware);
@@ -282,6 +286,7 @@ fn name_gap(
     let first_ever = seqs.0 == 1 && view.epochs.len() == 1;
     let reason = if first_ever { GapReason::PastUnknown } else { GapReason::NotHeld };
     push_gap(writes, call, call.epoch, seqs, reason);
+    view.gap_named_at_ms = call.received_at_ms;
     if let Some(epoch) = view.epochs.get_mut(&call.epoch) {
         epoch.accepted_through = seqs.1;
         epoch.durable_through = seqs.1;

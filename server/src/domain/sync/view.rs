@@ -49,6 +49,9 @@ pub struct MachineView {
     pub commands: BTreeMap<u64, KnownCommand>,
     /// Commands the fold changed.
     pub commands_dirty: BTreeSet<u64>,
+    /// When a gap of the call's epoch was last named, ms since the Unix epoch; 0: never. Loaded only where commands may be
+    /// handed out.
+    pub gap_named_at_ms: i64,
     /// A device hears the answer of this fold: commands may be in it.
     pub is_heard: bool,
     /// `machine.seldom` as it was loaded.
@@ -77,6 +80,7 @@ impl MachineView {
             upload_only: false,
             commands: BTreeMap::new(),
             commands_dirty: BTreeSet::new(),
+            gap_named_at_ms: 0,
             is_heard: false,
         }
     }
@@ -131,7 +135,8 @@ pub struct MachineRow {
     pub rejected_number: u64,
     /// Commands up to this have a journalled result.
     pub commands_done_through: u64,
-    /// The last Sync, to place records in time.
+    /// When it last spoke, and the boot and uptime then of the board that counts: to place records in time, and for what
+    /// commands are bound to.
     pub last_contact: Option<LastContact>,
     /// Syncs answered; spreads the pacing.
     pub sync_count: u64,

@@ -34,12 +34,13 @@ impl Teller {
             payment_id: purchase.gateway_payment_id.clone(),
             traceparent: traceparent.to_owned(),
         };
-        if let Permit::Nothing { .. } = self.till.permit() {
+        if let Permit::Nothing { until } = self.till.permit() {
             let failed = Failed::outage(
                 Trouble::Unreachable,
                 "the gateway is left alone: it failed too often in a row",
             );
-            return (0, self.unknown(failed, purchase));
+            let left_alone_for = until.saturating_sub(self.context.elapsed());
+            return (0, self.unknown(failed, purchase, left_alone_for));
         }
         let room = self.settings.lease.saturating_sub(self.till.timeout());
         let until = self.context.elapsed().saturating_add(room);
@@ -53,7 +54,7 @@ impl Teller {
             let pause = self.context.jitter(self.settings.backoff(attempts));
             let late = self.context.elapsed().saturating_add(pause) > until;
             if failed.trouble == Trouble::Contradiction || attempts >= self.settings.attempts || late {
-                return (attempts, self.unknown(failed, purchase));
+                return (attempts, self.unknown(failed, purchase, Duration::ZERO));
             }
             tokio::time::sleep(pause).await;
         }
@@ -83,10 +84,12 @@ impl Teller {
         }
     }
 
-    fn unknown(&self, failed: Failed, purchase: &Purchase) -> JobDone {
-        let claims = u32::try_from(purchase.fence.saturating_sub(1)).unwrap_or(u32::MAX);
-        let pause = self.settings.again_in(claims);
-        let again_in_ms = i64::try_from(pause.max(Duration::from_millis(1)).as_millis()).unwrap_or(i64::MAX);
+    /// Every round of questions about the present step doubles the pause. The fence does not count them: it rises with
+    /// whatever happens to a purchase.
+    fn unknown(&self, failed: Failed, purchase: &Purchase, at_least: Duration) -> JobDone {
+        let rounds = purchase.attempts.div_ceil(self.settings.attempts.max(1));
+        let pause = self.settings.again_in(rounds).max(at_least).max(Duration::from_millis(1));
+        let again_in_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
         JobDone::Unknown { trouble: failed.trouble, detail: failed.detail, again_in_ms }
     }
 }

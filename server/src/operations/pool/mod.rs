@@ -8,6 +8,7 @@ mod choose_product;
 mod committer;
 mod get_session;
 mod line;
+mod notice;
 mod queue;
 mod refusal;
 mod reset_machine;

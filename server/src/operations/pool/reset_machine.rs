@@ -42,11 +42,15 @@ pub async fn reset_machine(
     session: SessionId,
     note: String,
 ) -> Result<WasReset, ApiError> {
-    let reset = Reset { machine, session, note, at_ms: deps.context.now_ms(), trace_id: trace().0 };
+    let (trace_id, traceparent) = trace();
+    let (operator, why) = (key.caller.clone(), note.clone());
+    let reset = Reset { machine, session, note, at_ms: deps.context.now_ms(), trace_id, traceparent };
     let input = Input { key, reset, context: deps.context.clone(), rules: *deps.pool.rules() };
     let (units_returned, done) =
         write(deps, "reset_machine", input, |tx, input| Box::pin(end(tx, input))).await?;
     if let Some((view, writes)) = done {
+        // Only a purchase that the reset fails keeps the operator's words.
+        tracing::info!(%operator, session_id = %session, machine_id = %machine, note = why, "a session was reset");
         deps.pool.after.commit(&view, &writes);
     }
     Ok(WasReset {

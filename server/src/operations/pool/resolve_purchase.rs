@@ -32,10 +32,20 @@ pub async fn resolve_purchase(
     note: String,
 ) -> Result<Purchase, ApiError> {
     let at_ms = deps.context.now_ms();
-    let resolve = Resolve { purchase, resolution, note, at_ms, trace_id: trace().0 };
+    let (trace_id, traceparent) = trace();
+    let (operator, why) = (key.caller.clone(), note.clone());
+    let resolve = Resolve { purchase, resolution, note, at_ms, trace_id, traceparent };
     let input = Input { key, resolve, context: deps.context.clone(), rules: *deps.pool.rules() };
     let (now, done) = write(deps, "resolve_purchase", input, |tx, input| Box::pin(settle(tx, input))).await?;
     if let Some((view, writes)) = done {
+        tracing::info!(
+            %operator,
+            purchase_id = %purchase,
+            machine_id = %now.machine,
+            ?resolution,
+            note = why,
+            "a purchase in doubt was resolved"
+        );
         deps.pool.after.commit(&view, &writes);
     }
     Ok(now)

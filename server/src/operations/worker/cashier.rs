@@ -15,7 +15,7 @@ pub struct CashierSettings {
     pub backoff_first: Duration,
     /// Longest such pause.
     pub backoff_most: Duration,
-    /// First pause before a payment in doubt is asked after again; doubles with every claim.
+    /// First pause before a payment in doubt is asked after again; doubles with every round.
     pub query_interval: Duration,
     /// Longest such pause.
     pub query_interval_most: Duration,
@@ -35,9 +35,9 @@ impl CashierSettings {
         doubled(self.backoff_first, failed.saturating_sub(1)).min(self.backoff_most)
     }
 
-    /// Pause before a payment in doubt is asked after again, after so many claims before this one: ever longer.
-    pub(crate) fn again_in(&self, claims: u32) -> Duration {
-        doubled(self.query_interval, claims).min(self.query_interval_most)
+    /// Pause before a payment in doubt is asked after again, after so many rounds before this one: ever longer.
+    pub(crate) fn again_in(&self, rounds: u32) -> Duration {
+        doubled(self.query_interval, rounds).min(self.query_interval_most)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::domain::ids::PurchaseId;
 use crate::domain::page::PageRequest;
 use crate::domain::pool::{self, Doubt, Mode, View, Writes};
 use crate::store::bulk::{Bulk, Kind};
-use crate::store::{Arg, Row, Session, StoreError, Tx};
+use crate::store::{Arg, Row, Session, StoreError, Tx, clock};
 use Kind::{Bytes, Int};
 use sqlx::AssertSqlSafe;
 use std::fmt::Write as _;
@@ -22,11 +22,17 @@ static DONE: Bulk = Bulk::new(
     "WITH input (purchase_id, at_ms) AS (",
     &[Bytes, Int],
     ") UPDATE purchase_dead_letters SET state = 3, updated_at_ms = input.at_ms FROM input \
-     WHERE purchase_dead_letters.purchase_id = input.purchase_id AND purchase_dead_letters.state <> 3",
+     WHERE purchase_dead_letters.purchase_id = input.purchase_id AND purchase_dead_letters.state <> 3 \
+     RETURNING purchase_dead_letters.purchase_id, purchase_dead_letters.updated_at_ms",
 );
 
-/// A purchase is done after all that was open, so those that are done come last.
-pub(super) async fn write(tx: &mut Tx, view: &View, doubts: &[Doubt]) -> Result<(), StoreError> {
+/// A purchase is done after all that was open, so those that are done come last. Gives the purchases whose dead letter is done
+/// now, and when.
+pub(super) async fn write(
+    tx: &mut Tx,
+    view: &View,
+    doubts: &[Doubt],
+) -> Result<Vec<(PurchaseId, i64)>, StoreError> {
     let mut done = DONE.rows(0);
     for doubt in doubts {
         match doubt {
@@ -53,8 +59,12 @@ pub(super) async fn write(tx: &mut Tx, view: &View, doubts: &[Doubt]) -> Result<
             }
         }
     }
-    done.write(tx).await?;
-    Ok(())
+    let done = done.fetch(tx).await?;
+    let read = |row: &Row| {
+        let mut c = row.columns();
+        Ok((PurchaseId(c.uuid()?), c.int()?))
+    };
+    done.iter().map(read).collect()
 }
 
 fn letter(row: &Row) -> Result<PurchaseLetter, StoreError> {
@@ -110,4 +120,29 @@ pub async fn redrive(tx: &mut Tx, id: PurchaseId, at_ms: i64) -> Result<bool, St
     tx.execute(sql, &[id.as_bytes().into(), at_ms.into()]).await?;
     write_all(tx, &view, &writes).await?;
     Ok(true)
+}
+
+/// The gateway has news of a purchase's payment: it is asked soon ([`pool::notice`]). `None`: there is no such purchase; else
+/// whether that is any sooner. `own_ms` is this server's clock.
+pub async fn notice(
+    tx: &mut Tx,
+    id: PurchaseId,
+    asks_for_ms: i64,
+    own_ms: i64,
+) -> Result<Option<bool>, StoreError> {
+    let mut view = View { clock_ms: clock::clock_ms(tx, own_ms).await?, ..View::default() };
+    for row in PURCHASES.fetch(tx, &[id.as_bytes()]).await? {
+        view.purchases.insert(id, purchase(&mut row.columns())?);
+    }
+    if view.purchases.is_empty() {
+        return Ok(None);
+    }
+    let sql = "SELECT 1 FROM purchase_dead_letters WHERE purchase_id = $1 AND state <> 3";
+    let is_set_aside = tx.optional(sql, &[id.as_bytes().into()]).await?.is_some();
+    let mut writes = Writes::default();
+    let sooner = pool::notice(&mut view, id, is_set_aside, asks_for_ms, &mut writes);
+    if sooner {
+        write_all(tx, &view, &writes).await?;
+    }
+    Ok(Some(sooner))
 }

@@ -18,7 +18,7 @@ mod starts;
 mod write;
 
 pub use claim::{claim_due, next_due, overdue};
-pub use letters::{find_letter, list_letters, redrive};
+pub use letters::{find_letter, list_letters, notice, redrive};
 pub use load::load;
 pub use reads::{find_purchase, find_session, find_started, lock_machine, of_machine, of_machines};
 pub use starts::{Look, fitting, load_starts, passed_by};

@@ -83,9 +83,9 @@ pub async fn write(tx: &mut Tx, view: &View, writes: &Writes) -> Result<(), Stor
         rows.push([machine.as_bytes().into(), (*slot).into(), (*units).into()]);
     }
     rows.write(tx).await?;
-    letters::write(tx, view, &writes.dead_letters).await?;
+    let settled = letters::write(tx, view, &writes.dead_letters).await?;
     stock::write(tx, &view.shelf).await?;
-    let happened = alerts::apply(tx, view, writes).await?;
+    let happened = alerts::apply(tx, view, writes, &settled).await?;
     let mut moved = Vec::with_capacity(writes.changes.len());
     for change in &writes.changes {
         let cause = if change.moved.delta < 0 {

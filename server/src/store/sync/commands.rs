@@ -1,11 +1,11 @@
 //! Commands of a batch of Syncs, and what else of a machine changes seldom.
 
 use super::codes::Coded;
-use crate::domain::command::number_in;
+use crate::domain::command::{number_in, purchase_in};
 use crate::domain::ids::{MachineId, PurchaseId};
 use crate::domain::sync::{KnownCommand, MachineView, SyncCall, Writes};
 use crate::store::bulk::{Bulk, Kind};
-use crate::store::commands::{KNOWN_KINDS, known, known_columns, named};
+use crate::store::commands::{KNOWN_KINDS, known, known_columns, named, of_purchases};
 use crate::store::keyed::Keyed;
 use crate::store::value::int;
 use crate::store::{Engine, StoreError, Tx, clock};
@@ -19,6 +19,14 @@ static OPEN: Keyed = Keyed::new(
         " FROM commands c WHERE (c.state = 1 OR c.state = 2 OR c.state = 6) AND c.machine_id"
     ),
     &KNOWN_KINDS,
+);
+
+/// When a gap of the epoch was last named.
+static GAPS: Bulk = Bulk::new(
+    "WITH input (machine_id, epoch) AS (",
+    &[Bytes, Bytes],
+    ") SELECT g.machine_id, MAX(g.created_at_ms) FROM input i CROSS JOIN gaps g \
+     WHERE g.machine_id = i.machine_id AND g.epoch = i.epoch GROUP BY g.machine_id",
 );
 
 /// Behind machine_sync in the order of locks.
@@ -74,7 +82,7 @@ static COMMANDS: Bulk = Bulk::new(
      WHERE commands.machine_id = i.machine_id AND commands.number = i.number",
 );
 
-/// Loads the commands that may be handed out, and those that records of the calls are about.
+/// Loads the commands that may be handed out, with what may hide their results, and those that records of the calls are about.
 pub(super) async fn load(
     tx: &mut Tx,
     views: &mut HashMap<MachineId, MachineView>,
@@ -91,6 +99,18 @@ pub(super) async fn load(
         found.push(known(&row)?);
     }
     found.extend(named(tx, &told_of(calls)).await?);
+    found.extend(of_purchases(tx, &vends_of(calls)).await?);
+    let mut rows = GAPS.rows(with_some.len());
+    let asks = |call: &&SyncCall| views.get(&call.machine).is_some_and(|v| v.machine.seldom.has_commands);
+    for call in calls.iter().filter(asks) {
+        rows.push([call.machine.as_bytes().into(), (&call.epoch.0).into()]);
+    }
+    for row in rows.fetch(tx).await? {
+        let mut columns = row.columns();
+        if let Some(view) = views.get_mut(&MachineId(columns.uuid()?)) {
+            view.gap_named_at_ms = columns.int()?;
+        }
+    }
     for known in found {
         if let Some(view) = views.get_mut(&known.command.machine) {
             view.commands.insert(known.command.number, known);
@@ -111,6 +131,19 @@ fn told_of(calls: &[SyncCall]) -> Vec<(MachineId, u64)> {
         })
         .collect();
     numbers.into_iter().collect()
+}
+
+/// A command's number may have changed since its vend was made.
+fn vends_of(calls: &[SyncCall]) -> Vec<(MachineId, PurchaseId)> {
+    let vends: BTreeSet<(MachineId, PurchaseId)> = calls
+        .iter()
+        .flat_map(|call| {
+            let purchases =
+                call.records.iter().filter_map(|record| purchase_in(&record.meaning.as_ref().ok()?.body));
+            purchases.map(|purchase| (call.machine, purchase))
+        })
+        .collect();
+    vends.into_iter().collect()
 }
 
 /// Every command of a machine that is not over.

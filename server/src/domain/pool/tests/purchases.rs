@@ -3,8 +3,8 @@
 use super::world::{LEASE_MS, PRODUCT, World, euro};
 use crate::domain::payment::{PaymentStatus, Trouble};
 use crate::domain::pool::{
-    Answer, Choose, Command, Failure, JobDone, LATE_VEND, MACHINE_RESTING, Mode, Purchase, PurchaseState,
-    Refusal, Resolution, Resolve, Said, SessionState, Standing, hear,
+    Answer, Choose, Command, Failure, JobDone, LATE_VEND, MACHINE_RESTING, Mode, PURCHASE_IN_DOUBT, Purchase,
+    PurchaseState, Refusal, Resolution, Resolve, Said, SessionState, Standing, Writes, hear, notice,
 };
 
 fn unknown() -> JobDone {
@@ -119,6 +119,8 @@ fn a_reset_beats_a_late_job() {
             panic!()
         };
         assert_eq!((standing, units_returned, world.stock()), (Standing::Idle, 1, 1));
+        let back = &world.writes.changes[0];
+        assert_eq!((back.trace_id.as_str(), back.traceparent.as_str()), ("by-hand", "00-by-hand"));
         assert_eq!(world.report(&claimed, JobDone::Elapsed), Answer::Stale);
         assert_eq!(world.machine(purchase.machine).usage, 0);
         let again = world.reset(purchase.machine, purchase.session);
@@ -133,6 +135,7 @@ fn three_failures_in_a_row_rest_a_machine() {
         let purchase = world.bought(Mode::Gateway, request);
         world.work(purchase.id, JobDone::Declined(String::new()));
     }
+    assert_eq!(world.traces_of(MACHINE_RESTING), [("bought", "00-bought")]);
     assert_eq!(world.start(10), Answer::Refused(Refusal::NoIdleMachine));
     world.view.clock_ms += 10_000;
     assert!(world.started(11).is_some());
@@ -295,10 +298,16 @@ fn a_command_handed_out_is_in_doubt_until_the_machine_or_an_operator_says() {
             resolution,
             note: "saw it".to_owned(),
             at_ms: 5,
-            trace_id: String::new(),
+            trace_id: "by-hand".to_owned(),
+            traceparent: "00-by-hand".to_owned(),
         };
         world.tell(&Command::Resolve(resolve.clone()));
         assert_eq!((world.purchase(id).state, world.reserved), (state, 0));
+        let ended = world.traces_of(PURCHASE_IN_DOUBT);
+        assert!(
+            !ended.is_empty() && ended.iter().all(|trace| *trace == ("by-hand", "00-by-hand")),
+            "{ended:?}"
+        );
         let again = world.tell(&Command::Resolve(resolve));
         assert!(matches!(again, Answer::Refused(Refusal::NotInDoubt(..))), "{again:?}");
     }
@@ -332,7 +341,8 @@ fn what_a_machine_says_while_money_is_let_go_is_looked_at_afterwards() {
         resolution: Resolution::NotDispensed,
         note: "looked".to_owned(),
         at_ms,
-        trace_id: String::new(),
+        trace_id: "by-hand".to_owned(),
+        traceparent: "00-by-hand".to_owned(),
     };
     world.tell(&Command::Resolve(resolve));
     assert_eq!(world.purchase(id).state, PurchaseState::Voiding);
@@ -344,6 +354,27 @@ fn what_a_machine_says_while_money_is_let_go_is_looked_at_afterwards() {
     world.work(id, JobDone::Said(Said::Vended));
     assert!(world.writes.alerts.iter().any(|alert| alert.kind == LATE_VEND && alert.raise.is_some()));
     assert!(world.claim(id).is_none(), "told once");
+}
+
+#[test]
+fn news_of_the_gateway_has_it_asked_at_once_unless_a_worker_may_be_asking() {
+    let mut world = World::virtual_machines(1, 1);
+    let id = world.bought(Mode::Gateway, 1).id;
+    let mut writes = Writes::default();
+    let mut told = |world: &mut World, set_aside| {
+        notice(&mut world.view, id, set_aside, 5_000, &mut writes).then(|| world.purchase(id).due_at_ms)
+    };
+    assert_eq!(told(&mut world, false), None, "it is due");
+    let asking = world.claim(id).unwrap();
+    let over_ms = world.view.clock_ms + 5_000;
+    assert_eq!(told(&mut world, false), Some(over_ms), "a killed worker's claim would last longer");
+    assert_eq!(told(&mut world, false), None);
+    world.report(&asking, unknown());
+    world.work(id, unknown());
+    assert_eq!(world.purchase(id).state, PurchaseState::Voiding);
+    assert_eq!(told(&mut world, true), Some(1));
+    world.work(id, JobDone::Voided);
+    assert_eq!(told(&mut world, true), None, "it is over");
 }
 
 fn in_doubt() -> World {

@@ -152,8 +152,8 @@ impl World {
             request_id: Uuid::from_u128(request),
             fingerprint: [2; 32],
             at_ms: self.view.clock_ms,
-            trace_id: String::new(),
-            traceparent: String::new(),
+            trace_id: "bought".to_owned(),
+            traceparent: "00-bought".to_owned(),
         }))
     }
 
@@ -206,8 +206,15 @@ impl World {
             session,
             note: "stuck".to_owned(),
             at_ms,
-            trace_id: String::new(),
+            trace_id: "by-hand".to_owned(),
+            traceparent: "00-by-hand".to_owned(),
         }))
+    }
+
+    /// What alerts of this kind that the last command raised or ended follow from.
+    pub(super) fn traces_of(&self, kind: &str) -> Vec<(&str, &str)> {
+        let alerts = self.writes.alerts.iter().filter(|alert| alert.kind == kind);
+        alerts.map(|alert| (alert.trace_id.as_str(), alert.traceparent.as_str())).collect()
     }
 
     pub(super) fn stock(&self) -> i64 {

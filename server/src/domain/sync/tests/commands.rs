@@ -5,7 +5,9 @@ use super::world::World;
 use crate::domain::command::{Command, Dispense, Order, State, WRONG_BOOT};
 use crate::domain::ids::PurchaseId;
 use crate::domain::pool::Said;
-use crate::domain::sync::{Answer, KnownCommand, MachineStanding, Writes};
+use crate::domain::sync::{
+    AlertKind, Answer, CredentialState, KnownCommand, MachineStanding, Standing, SyncCall, Writes,
+};
 use uuid::Uuid;
 use vend_core::id::{ProductId, TransactionId};
 use vend_core::money::Currency;
@@ -185,6 +187,41 @@ fn a_late_call_of_an_earlier_boot_ends_nothing() {
 }
 
 #[test]
+fn commands_are_bound_to_the_board_that_counts_whoever_else_speaks() {
+    let (mut world, mut old) = spoken();
+    let before_the_swap = old.call(50, world.now_ms);
+    let mut new = Device::new(2);
+    new.restart();
+    world.drain(&mut new);
+    assert_ne!(old.boot(), new.boot());
+    let bound = world.view.machine.last_contact.unwrap();
+
+    // It drains: what its credential may still do is upload.
+    old.vend();
+    let draining =
+        SyncCall { credential_state: CredentialState::UploadOnly, ..old.call(50, world.now_ms + 7_000) };
+    assert_eq!(world.take(&draining).standing, Standing::Draining);
+    // And a call of it from before the swap comes late.
+    world.take(&SyncCall { received_at_ms: world.now_ms, ..before_the_swap });
+
+    let now = world.view.machine.last_contact.unwrap();
+    assert_eq!(now.boot, new.boot());
+    assert!(now.at_ms >= bound.at_ms + 7_000, "it is known that somebody spoke");
+    let ran_on = i64::try_from(now.uptime_ms - bound.uptime_ms).unwrap();
+    assert_eq!(ran_on, now.at_ms - bound.at_ms, "the board that counts ran on meanwhile");
+}
+
+#[test]
+fn a_late_call_of_an_earlier_boot_is_none_to_bind_commands_to() {
+    let (mut world, mut device) = spoken();
+    let late = device.call(50, world.now_ms);
+    device.restart();
+    world.sync(&mut device);
+    world.take(&late);
+    assert_eq!(world.view.machine.last_contact.unwrap().boot, device.boot());
+}
+
+#[test]
 fn a_lost_journal_leaves_the_doubt_to_an_operator() {
     let (mut world, mut device) = spoken();
     let number = world.queue_dispense(&device);
@@ -213,6 +250,92 @@ fn after_a_restore_numbers_go_on_above_what_the_machine_knows() {
     let answer = world.sync(&mut device);
     assert_eq!(world.writes.renumbered, [(machine(), number, 6)]);
     assert_eq!(numbers(&answer), [6]);
+}
+
+#[test]
+fn after_a_restore_a_vend_is_its_purchases_under_whatever_number_it_was_made() {
+    for in_the_other_life in [1, 4] {
+        let (mut world, mut device) = spoken();
+        let number = world.queue_dispense(&device);
+        // Handed out and carried out in a life of the data that the restore has undone.
+        device.dispense(in_the_other_life, transaction());
+        assert!(numbers(&world.sync(&mut device)).is_empty(), "it would be dispensed a second time");
+        assert!(world.writes.renumbered.is_empty());
+        assert!(world.heard());
+        assert_eq!(world.command(number).said(), Some(Said::Vended));
+    }
+}
+
+#[test]
+fn after_a_restore_nothing_is_handed_out_again_before_the_whole_journal_is_here() {
+    let (mut world, mut device) = spoken();
+    let number = world.queue_dispense(&device);
+    device.vend();
+    device.dispense(number, transaction());
+    let part = device.call(1, world.now_ms);
+    let answer = world.take(&part);
+    assert!(numbers(&answer).is_empty() && world.writes.renumbered.is_empty());
+    device.hear(&answer);
+    assert!(numbers(&world.sync(&mut device)).is_empty());
+    assert_eq!(world.command(number).said(), Some(Said::Vended));
+}
+
+#[test]
+fn after_a_restore_a_number_that_was_anothers_leaves_the_command_to_go_on_under_a_new_one() {
+    let (mut world, mut device) = spoken();
+    let number = world.queue_dispense(&device);
+    device.dispense(number, TransactionId([1; 16]));
+    let answer = world.sync(&mut device);
+    assert_eq!(world.writes.renumbered, [(machine(), number, number + 1)]);
+    assert_eq!(numbers(&answer), [number + 1]);
+}
+
+/// Records that nobody holds any more: the device's flash lost them, and it goes on behind.
+fn lose_unsent(world: &mut World, device: &mut Device) {
+    let lost = device.last_seq();
+    device.current().pruned = lost;
+    device.vend();
+    world.drain(device);
+    assert!(world.raised(AlertKind::RecordsMissing));
+}
+
+#[test]
+fn a_vend_that_a_gap_may_hide_stays_in_doubt() {
+    for restarts in [false, true] {
+        let (mut world, mut device) = spoken();
+        let number = world.queue_dispense(&device);
+        world.sync(&mut device);
+        device.dispense(number, transaction());
+        if restarts {
+            device.restart();
+        }
+        lose_unsent(&mut world, &mut device);
+        world.sync(&mut device);
+        assert_eq!((world.command(number).state, world.command(number).said()), (State::HandedOut, None));
+        assert!(!world.view.machine.seldom.has_commands, "nothing but a person can end it");
+    }
+}
+
+#[test]
+fn a_gap_from_before_a_command_was_handed_out_hides_nothing_of_it() {
+    let (mut world, mut device) = spoken();
+    device.vend();
+    lose_unsent(&mut world, &mut device);
+    let number = world.queue_dispense(&device);
+    world.sync(&mut device);
+    device.commands_done = number;
+    world.sync(&mut device);
+    assert_eq!(world.command(number).said(), Some(Said::Changed));
+}
+
+#[test]
+fn after_a_restore_a_purchase_that_a_gap_may_hide_is_not_dispensed_again() {
+    let (mut world, mut device) = spoken();
+    let number = world.queue_dispense(&device);
+    device.dispense(number, transaction());
+    lose_unsent(&mut world, &mut device);
+    assert!(numbers(&world.sync(&mut device)).is_empty());
+    assert_eq!(world.command(number).state, State::Pending, "it lapses");
 }
 
 #[test]
