@@ -9,6 +9,7 @@ mod alerts;
 mod claim;
 mod commands;
 mod device;
+mod forget;
 mod letters;
 mod load;
 mod reads;
@@ -17,6 +18,7 @@ mod starts;
 mod write;
 
 pub use claim::{claim_due, next_due, overdue};
+pub use forget::Forgotten;
 pub use letters::{find_letter, list_letters, redrive};
 pub use load::load;
 pub use reads::{find_purchase, find_session, find_started, lock_machine, of_machine, of_machines};
