@@ -33,6 +33,8 @@ mod schema;
 mod shop;
 #[path = "conformance/stage.rs"]
 mod stage;
+#[path = "conformance/told.rs"]
+mod told;
 #[path = "conformance/views.rs"]
 mod views;
 
@@ -119,6 +121,9 @@ promises! {
     leases:
         a_lease_has_one_holder_and_its_state_is_handed_on,
         a_lease_that_is_over_is_taken_by_one_of_many;
+    told:
+        a_hand_out_does_to_a_purchase_what_the_domain_says,
+        a_machines_word_does_to_a_purchase_what_the_domain_says;
     retention:
         old_records_go_and_marks_stay,
         a_sweep_is_made_of_bounded_steps,

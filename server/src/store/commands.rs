@@ -165,7 +165,7 @@ pub async fn hear(
     if !known.command.hear(body, seq, at_ms) {
         return Ok(());
     }
-    super::sync::commands::write_heard(tx, known.command.purchase().as_slice(), at_ms).await?;
+    super::pool::tell(tx, &[], known.command.purchase().as_slice(), at_ms).await?;
     super::sync::commands::write_commands(tx, &[&known]).await
 }
 

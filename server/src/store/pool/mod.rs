@@ -15,6 +15,7 @@ mod load;
 mod reads;
 pub(in crate::store) mod rows;
 mod starts;
+mod told;
 mod write;
 
 pub use claim::{claim_due, next_due, overdue};
@@ -23,4 +24,5 @@ pub use letters::{find_letter, list_letters, redrive};
 pub use load::load;
 pub use reads::{find_purchase, find_session, find_started, lock_machine, of_machine, of_machines};
 pub use starts::{Look, fitting, load_starts, passed_by};
+pub(in crate::store) use told::tell;
 pub use write::{freed, is_nothing, write};
