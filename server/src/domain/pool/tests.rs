@@ -1,3 +1,4 @@
+mod fair;
 mod histories;
 mod purchases;
 mod real;
