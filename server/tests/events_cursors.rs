@@ -131,7 +131,7 @@ async fn a_cursor_that_cannot_be_kept_is_said_to_be_lost(stage: Stage) {
     // All of it gets too old, but for one order.
     stage.clock.advance(Duration::from_secs(10));
     let product = stage.product("CHIPS", 1).await;
-    let keep = Retention { keep_ms: 5_000, batch_rows: 100 };
+    let keep = Retention { keep_ms: 5_000, keep_purchases_ms: 0, batch_rows: 100 };
     sweep(&stage.deps, keep, &CancellationToken::new()).await.unwrap();
     let old = replica.stream(behind(&first)).await.err().unwrap();
     assert_eq!(cause(&old), lost("TOO_OLD"));
@@ -151,7 +151,7 @@ async fn what_is_trimmed_under_a_reader_is_said(stage: Stage) {
     let mut stream = replica.stream(oldest()).await.unwrap();
     let first = take(&mut stream, 1).await;
     stage.clock.advance(Duration::from_secs(10));
-    let keep = Retention { keep_ms: 5_000, batch_rows: 1_000 };
+    let keep = Retention { keep_ms: 5_000, keep_purchases_ms: 0, batch_rows: 1_000 };
     sweep(&stage.deps, keep, &CancellationToken::new()).await.unwrap();
     let mut told = first;
     let end = loop {

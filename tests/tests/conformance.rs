@@ -15,6 +15,8 @@ mod concurrency;
 mod events;
 #[path = "conformance/failures.rs"]
 mod failures;
+#[path = "conformance/forgetting.rs"]
+mod forgetting;
 #[path = "conformance/leases.rs"]
 mod leases;
 #[path = "conformance/orders.rs"]
@@ -31,6 +33,8 @@ mod schema;
 mod shop;
 #[path = "conformance/stage.rs"]
 mod stage;
+#[path = "conformance/told.rs"]
+mod told;
 #[path = "conformance/views.rs"]
 mod views;
 
@@ -117,10 +121,20 @@ promises! {
     leases:
         a_lease_has_one_holder_and_its_state_is_handed_on,
         a_lease_that_is_over_is_taken_by_one_of_many;
+    told:
+        a_hand_out_does_to_a_purchase_what_the_domain_says,
+        a_machines_word_does_to_a_purchase_what_the_domain_says;
     retention:
         old_records_go_and_marks_stay,
         a_sweep_is_made_of_bounded_steps,
         a_record_with_an_open_dead_letter_stays;
+    forgetting:
+        a_session_that_is_over_goes_with_all_that_is_its_own,
+        what_something_unfinished_refers_to_stays,
+        sessions_go_oldest_first_in_bounded_steps_and_around_what_stays,
+        sweeps_at_once_forget_and_count_each_once,
+        commands_of_operators_go_when_they_are_over_and_old,
+        a_late_vend_of_a_forgotten_purchase_is_a_sale;
     schema:
         migrating_twice_or_at_once_is_migrating_once,
         a_database_of_a_newer_server_is_refused,

@@ -10,6 +10,8 @@ mod commands;
 mod configs;
 #[path = "e2e/dead_letters.rs"]
 mod dead_letters;
+#[path = "e2e/desk.rs"]
+mod desk;
 #[path = "e2e/doors.rs"]
 mod doors;
 #[path = "e2e/exactly_once.rs"]
@@ -20,6 +22,8 @@ mod forks;
 mod gaps;
 #[path = "e2e/purchases.rs"]
 mod purchases;
+#[path = "e2e/races.rs"]
+mod races;
 #[path = "e2e/restored.rs"]
 mod restored;
 #[path = "e2e/storm.rs"]
@@ -119,6 +123,14 @@ rows! {
         a_draining_board_spoils_no_purchase_on_the_one_that_took_its_place;
     restored:
         what_was_dispensed_before_a_restore_is_not_dispensed_again;
+    races:
+        a_reset_that_races_the_hand_out_gives_back_or_dispenses_and_never_both,
+        a_reset_that_races_the_result_counts_the_sale_once,
+        a_server_killed_with_a_command_handed_out_dispenses_it_once,
+        a_command_that_was_out_when_its_machine_was_cloned_is_carried_out_once_after_the_split,
+        a_doubt_that_was_resolved_while_its_machine_was_cloned_is_recalled_after_the_split,
+        a_choice_on_a_machine_that_was_cloned_meanwhile_is_refused_and_takes_nothing,
+        a_choice_of_a_product_that_was_archived_meanwhile_is_refused_and_takes_nothing;
     storm:
         a_server_killed_again_and_again_loses_and_doubles_nothing,
         a_server_put_back_from_an_older_copy_is_told_again;

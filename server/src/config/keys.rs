@@ -382,6 +382,13 @@ pub const KEYS: &[Key] = &[
         "days",
         "How long applied records' bodies are kept; more than sync.keep_days.",
     ),
+    int(
+        "retention.purchases_keep_days",
+        30,
+        36_500,
+        "days",
+        "How long sessions, purchases and commands are kept after they ended; request ids are in them.",
+    ),
     int("retention.batch_rows", 1, 100_000, "rows", "Rows deleted per transaction."),
     int("retention.interval_ms", 1_000, 86_400_000, "ms", "Pause between sweeps."),
     flag("web.grpc_web", "Browsers may call: gRPC-Web over HTTP/1.1 and HTTP/2."),

@@ -238,6 +238,7 @@ section! {
     /// `[retention]`: how long the server keeps what it may forget.
     RetentionConfig {
         keep_days: u32 = 400,
+        purchases_keep_days: u32 = 400,
         batch_rows: u32 = 1_000,
         interval_ms: u64 = 3_600_000,
     }

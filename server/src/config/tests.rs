@@ -90,6 +90,11 @@ fn a_value_out_of_range_is_refused_with_key_and_rule() {
     for (toml, key, rule) in [
         ("[limits]\ndeadline_ms = 0\n", "limits.deadline_ms", "from 10 to 600000 (ms)"),
         ("[limits]\ndeadline_ms = -1\n", "limits.deadline_ms", "from 10 to 600000 (ms)"),
+        (
+            "[retention]\npurchases_keep_days = 29\n",
+            "retention.purchases_keep_days",
+            "from 30 to 36500 (days)",
+        ),
         ("[auth]\nleeway_s = 31\n", "auth.leeway_s", "from 0 to 30 (s)"),
         ("[sync]\nmax_records = \"many\"\n", "sync.max_records", "whole number"),
         ("[server]\nlisten = \"localhost\"\n", "server.listen", "ip:port"),

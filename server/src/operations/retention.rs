@@ -1,6 +1,8 @@
-//! Forgets what is old enough: record bodies, events, request ids. Marks, gaps and totals stay.
+//! Forgets what is old enough: record bodies, events, request ids, purchases with their sessions, commands. Marks, gaps and
+//! totals stay.
 
 use super::{Deps, forget_request_ids};
+use crate::domain::request::REQUEST_ID_KEPT_MS;
 use crate::error::ApiError;
 use crate::store::events::read::SHARDS;
 use std::time::Duration;
@@ -14,6 +16,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub struct Retention {
     /// How long records and events are kept after they were received, ms.
     pub keep_ms: i64,
+    /// How long sessions, purchases and commands are kept after they ended, ms. Never less than request ids, some of which
+    /// are in their rows.
+    pub keep_purchases_ms: i64,
     /// Rows deleted in one transaction.
     pub batch_rows: u32,
 }
@@ -27,6 +32,10 @@ pub struct Swept {
     pub events: u64,
     /// Request ids.
     pub request_ids: u64,
+    /// Sessions, each with its purchase, that purchase's command and its dead letter.
+    pub sessions: u64,
+    /// Commands that operators gave.
+    pub commands: u64,
 }
 
 /// One sweep over everything, a bounded transaction at a time. Ends early, between two of them, once `stop` is cancelled.
@@ -63,8 +72,45 @@ pub async fn sweep(deps: &Deps, retention: Retention, stop: &CancellationToken) 
     loop {
         let rows = forget_request_ids(deps).await?;
         swept.request_ids = swept.request_ids.saturating_add(rows);
-        if rows == 0 || is_stopped(stop).await {
+        if rows == 0 {
+            break;
+        }
+        if is_stopped(stop).await {
             return Ok(swept);
+        }
+    }
+    sweep_purchases(deps, retention, stop, &mut swept).await?;
+    Ok(swept)
+}
+
+/// After the request ids: a call that is known by one of those is answered with its session.
+async fn sweep_purchases(
+    deps: &Deps,
+    retention: Retention,
+    stop: &CancellationToken,
+    swept: &mut Swept,
+) -> Result<(), ApiError> {
+    let keep_ms = retention.keep_purchases_ms.max(REQUEST_ID_KEPT_MS);
+    let before_ms = deps.context.now_ms().saturating_sub(keep_ms);
+    let mut from = None;
+    loop {
+        let step = deps.store.forget_sessions(before_ms, retention.batch_rows, from).await?;
+        swept.sessions = swept.sessions.saturating_add(step.count);
+        from = step.next;
+        if from.is_none() {
+            break;
+        }
+        if is_stopped(stop).await {
+            return Ok(());
+        }
+    }
+    let mut from = None;
+    loop {
+        let step = deps.store.forget_commands(before_ms, retention.batch_rows, from).await?;
+        swept.commands = swept.commands.saturating_add(step.count);
+        from = step.next;
+        if from.is_none() || is_stopped(stop).await {
+            return Ok(());
         }
     }
 }
@@ -80,6 +126,8 @@ pub async fn keep_sweeping(deps: Deps, retention: Retention, every: Duration, st
                 records = swept.records,
                 events = swept.events,
                 request_ids = swept.request_ids,
+                sessions = swept.sessions,
+                commands = swept.commands,
                 "forgot what was old enough"
             ),
             Err(cause) => tracing::warn!(%cause, "a sweep ended early; the next one goes on"),

@@ -130,6 +130,7 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
         deps.clone(),
         Retention {
             keep_ms: i64::from(retention.keep_days).saturating_mul(DAY_MS),
+            keep_purchases_ms: i64::from(retention.purchases_keep_days).saturating_mul(DAY_MS),
             batch_rows: retention.batch_rows,
         },
         Duration::from_millis(retention.interval_ms),

@@ -169,7 +169,7 @@ pub async fn hear(
     }
     about.retain_mut(|known| known.command.hear(body, seq, at_ms));
     let purchases: Vec<PurchaseId> = about.iter().filter_map(|known| known.command.purchase()).collect();
-    super::sync::commands::write_heard(tx, &purchases, at_ms).await?;
+    super::pool::tell(tx, &[], &purchases, at_ms).await?;
     super::sync::commands::write_commands(tx, &about.iter().collect::<Vec<_>>()).await
 }
 

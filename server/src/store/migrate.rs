@@ -26,7 +26,8 @@ macro_rules! step {
 }
 
 /// Every step, oldest first. A step that was released never changes.
-const STEPS: &[Step] = &[step!(1, "0001_init"), step!(2, "0002_orders"), step!(3, "0003_pool")];
+const STEPS: &[Step] =
+    &[step!(1, "0001_init"), step!(2, "0002_orders"), step!(3, "0003_pool"), step!(4, "0004_retention")];
 
 /// The version [`Store::migrate`] brings a database to.
 pub const SCHEMA_VERSION: i64 = STEPS[STEPS.len() - 1].version;

@@ -1,6 +1,7 @@
 //! Whether machines, sessions, purchases, stock and money say the same: invariants 3 and 5 of DESIGN section 8.
 //!
-//! Reads the public API, and of the database nothing but the names of sessions and the fences, which no call lists;
+//! Reads the public API, and of the database nothing but the names of sessions, the fences and what is not kept any more,
+//! which no call lists;
 //! [`super::story`] decides.
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use vendfleet_proto::v1;
 
 use super::{
     Buyer,
-    story::{Pool, breaches},
+    story::{Forgotten, Pool, breaches},
 };
 use crate::orders::{
     Shop,
@@ -73,6 +74,7 @@ async fn read(shop: &Shop, charges: Option<BTreeMap<String, Charge>>) -> Pool {
     Pool {
         machines: machines(shop).await,
         sessions: sessions(shop).await,
+        forgotten: forgotten(shop).await,
         products: products(shop).await,
         initial,
         ordered,
@@ -104,6 +106,18 @@ async fn sessions(shop: &Shop) -> Vec<v1::MachineSession> {
         all.push(buyer.session(&Uuid::from_slice(&id).unwrap().to_string()).await.unwrap());
     }
     all
+}
+
+async fn forgotten(shop: &Shop) -> Vec<Forgotten> {
+    let sql = "SELECT machine_id, product_id, completed FROM forgotten_purchases";
+    let rows: Vec<(Vec<u8>, Vec<u8>, i64)> = shop.rows().await.all(sql).await;
+    let id = |bytes: Vec<u8>| Uuid::from_slice(&bytes).unwrap().to_string();
+    let read = rows.into_iter().map(|(machine, product, completed)| Forgotten {
+        machine_id: id(machine),
+        product_id: id(product),
+        completed: u64::try_from(completed).unwrap(),
+    });
+    read.collect()
 }
 
 /// Usage counts and fences, as they were when they were last looked at: they only rise.

@@ -8,9 +8,9 @@ use server::domain::sync::{
 use server::store::{Store, StoreError};
 use uuid::Uuid;
 use vend_core::counters::{self, Totals};
-use vend_core::id::{BootId, Epoch, TransactionId};
+use vend_core::id::{BootId, ConfigId, Epoch, ProductId, TransactionId};
 use vend_core::money::Currency;
-use vend_core::record::{Body, Boot, CashIn, Record};
+use vend_core::record::{Body, Boot, CashIn, Payment, Record, Vend, VendOutcome};
 use vend_core::time::{ClockQuality, Now, Stamp};
 
 use crate::stage::START_MS;
@@ -47,6 +47,25 @@ impl Chain {
     pub(crate) fn cash(&mut self, transaction: TransactionId) {
         let currency = Currency::parse("EUR").unwrap();
         self.append(Body::CashIn(CashIn { transaction, amount_minor: 100, inserted_minor: 100, currency }));
+    }
+
+    /// A vend on remote credit that a numbered command asked for.
+    pub(crate) fn vend(&mut self, transaction: TransactionId, command_number: u64) {
+        let currency = Currency::parse("EUR").unwrap();
+        self.append(Body::Vend(Vend {
+            transaction,
+            slot: 3,
+            product: ProductId([7; 16]),
+            config: ConfigId([4; 16]),
+            price_minor: 100,
+            currency,
+            payment: Payment::Remote,
+            outcome: VendOutcome::Success,
+            cash_in_minor: 0,
+            payout_intent_minor: 0,
+            owed_minor: 0,
+            command_number,
+        }));
     }
 
     fn append(&mut self, body: Body) {

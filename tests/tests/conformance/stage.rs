@@ -2,7 +2,7 @@
 
 use server::context::Context;
 use server::domain::ids::MachineId;
-use server::store::{End, Engine, Row, Store, StoreOptions, Target};
+use server::store::{Arg, End, Engine, Row, Store, StoreOptions, Target};
 use sqlx::AssertSqlSafe;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -91,6 +91,19 @@ impl Stage {
             })
             .await
             .unwrap()
+    }
+
+    /// Runs a statement about one row, with ids first and numbers after them.
+    pub(crate) async fn put(&self, sql: &'static str, ids: &[&[u8]], numbers: &[i64]) {
+        let input: (Vec<Vec<u8>>, Vec<i64>) = (ids.iter().map(|id| id.to_vec()).collect(), numbers.to_vec());
+        let written = self.store.run_tx("test_put", input, move |tx, (ids, numbers)| {
+            Box::pin(async move {
+                let ids = ids.iter().map(|id| id.as_slice().into());
+                let args: Vec<Arg<'_>> = ids.chain(numbers.iter().map(|n| (*n).into())).collect();
+                Ok(End::Commit(tx.execute(sql, &args).await?))
+            })
+        });
+        assert_eq!(written.await.unwrap(), 1, "{sql}");
     }
 
     /// All rows of a statement.

@@ -7,7 +7,7 @@ use vendfleet_tests::{
 };
 
 use crate::{
-    purchases::{Desk, all_is_free, present},
+    desk::{Desk, all_is_free, present},
     storm::{copy_database, drop_copy},
 };
 

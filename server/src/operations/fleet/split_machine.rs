@@ -217,6 +217,8 @@ fn keep_epoch(old: &mut MachineView, left: &[Epoch], plan: &Plan) {
     row.replaced_at_ms = 0;
     old.epochs_dirty.insert(kept);
     old.machine.current_epoch = Some(kept);
+    // Commands of this epoch may have been passed over while the other one was current.
+    old.machine.seldom.has_commands = true;
 }
 
 fn next_ordinal(view: &MachineView) -> u64 {

@@ -118,7 +118,7 @@ pub async fn write(tx: &mut Tx, view: &View, writes: &Writes) -> Result<(), Stor
     events::append(tx, events::ORDER_SHARD, &others).await
 }
 
-async fn write_pool(tx: &mut Tx, view: &View, writes: &Writes) -> Result<(), StoreError> {
+pub(super) async fn write_pool(tx: &mut Tx, view: &View, writes: &Writes) -> Result<(), StoreError> {
     let mut rows = POOL.rows(writes.pool.len());
     let mut count = 0;
     for pooled in writes.pool.iter().filter_map(|id| view.pool.get(id)) {
@@ -178,7 +178,7 @@ async fn write_sessions(tx: &mut Tx, view: &View, writes: &Writes) -> Result<(),
     Ok(())
 }
 
-async fn write_purchases(tx: &mut Tx, view: &View, writes: &Writes) -> Result<(), StoreError> {
+pub(super) async fn write_purchases(tx: &mut Tx, view: &View, writes: &Writes) -> Result<(), StoreError> {
     let mut new: Vec<_> = writes.new_purchases.iter().filter_map(|id| view.purchases.get(id)).collect();
     new.sort_unstable_by(|a, b| (&a.caller, a.request_id).cmp(&(&b.caller, b.request_id)));
     let mut rows = NEW_PURCHASES.rows(new.len());

@@ -8,7 +8,7 @@ use crate::store::bulk::{Bulk, Kind};
 use crate::store::commands::{KNOWN_KINDS, known, known_columns, named, of_purchases};
 use crate::store::keyed::Keyed;
 use crate::store::value::int;
-use crate::store::{Engine, StoreError, Tx, clock};
+use crate::store::{Engine, StoreError, Tx, pool};
 use Kind::{Bool, Bytes, Int, Text};
 use std::collections::{BTreeSet, HashMap};
 
@@ -45,33 +45,6 @@ static FIT: Bulk = Bulk::new(
     "WITH input (machine_id, fit) AS (",
     &[Bytes, Bool],
     ") UPDATE pool SET fit = i.fit FROM input AS i WHERE pool.machine_id = i.machine_id",
-);
-
-/// `domain::pool::hand_out`: whoever sees the reservation lapse has lost the purchase.
-static HANDED_OUT: Bulk = Bulk::new(
-    "WITH input (purchase_id, due_at_ms, at_ms) AS (",
-    &[Bytes, Int, Int],
-    ") UPDATE purchases SET state = 4, fence = fence + 1, work = 2, due_at_ms = i.due_at_ms, updated_at_ms = i.at_ms \
-     FROM input AS i WHERE purchases.purchase_id = i.purchase_id AND purchases.state = 3",
-);
-
-/// The rest of `domain::pool::hand_out`.
-static IN_DOUBT: Bulk = Bulk::new(
-    "WITH input (machine_id, purchase_id) AS (",
-    &[Bytes, Bytes],
-    ") UPDATE pool SET state = 4 FROM input AS i \
-     WHERE pool.machine_id = i.machine_id AND pool.purchase_id = i.purchase_id",
-);
-
-/// `domain::pool::hear`: a worker is to look at once; money that is being settled is settled first.
-static HEARD: Bulk = Bulk::new(
-    "WITH input (purchase_id, at_ms) AS (",
-    &[Bytes, Int],
-    ") UPDATE purchases SET heard = TRUE, updated_at_ms = i.at_ms, \
-     fence = CASE WHEN purchases.state IN (5, 6) THEN purchases.fence ELSE purchases.fence + 1 END, \
-     work = CASE WHEN purchases.state IN (5, 6) THEN purchases.work ELSE 2 END, \
-     due_at_ms = CASE WHEN purchases.state IN (5, 6) THEN purchases.due_at_ms ELSE 1 END \
-     FROM input AS i WHERE purchases.purchase_id = i.purchase_id",
 );
 
 static COMMANDS: Bulk = Bulk::new(
@@ -183,27 +156,12 @@ pub(super) async fn write(
     }
     rows.write(tx).await?;
     renumber(tx, writes).await?;
-    write_handed_out(tx, writes, now_ms).await?;
     let heard: Vec<PurchaseId> = writes.heard.iter().map(|(_, purchase)| *purchase).collect();
-    write_heard(tx, &heard, now_ms).await?;
+    pool::tell(tx, &writes.handed_out, &heard, now_ms).await?;
     let dirty = views
         .values()
         .flat_map(|view| view.commands_dirty.iter().filter_map(|number| view.commands.get(number)));
     write_commands(tx, &dirty.collect::<Vec<_>>()).await
-}
-
-/// Purchases of whose commands something is known now.
-pub(in crate::store) async fn write_heard(
-    tx: &mut Tx,
-    purchases: &[PurchaseId],
-    now_ms: i64,
-) -> Result<(), StoreError> {
-    let mut rows = HEARD.rows(purchases.len());
-    for purchase in purchases {
-        rows.push([purchase.as_bytes().into(), now_ms.into()]);
-    }
-    rows.write(tx).await?;
-    Ok(())
 }
 
 /// Commands that changed.
@@ -256,22 +214,5 @@ async fn renumber(tx: &mut Tx, writes: &Writes) -> Result<(), StoreError> {
                    (SELECT purchase_id FROM commands WHERE machine_id = $1 AND number = $2)";
         tx.execute(sql, &[args[0], args[2]]).await?;
     }
-    Ok(())
-}
-
-async fn write_handed_out(tx: &mut Tx, writes: &Writes, now_ms: i64) -> Result<(), StoreError> {
-    if writes.handed_out.is_empty() {
-        return Ok(());
-    }
-    let clock_ms = clock::clock_ms(tx, now_ms).await?;
-    let mut purchases = HANDED_OUT.rows(writes.handed_out.len());
-    let mut pool = IN_DOUBT.rows(writes.handed_out.len());
-    for out in &writes.handed_out {
-        let due_at_ms = clock_ms.saturating_add(out.look_again_in_ms);
-        purchases.push([out.purchase.as_bytes().into(), due_at_ms.into(), now_ms.into()]);
-        pool.push([out.machine.as_bytes().into(), out.purchase.as_bytes().into()]);
-    }
-    pool.write(tx).await?;
-    purchases.write(tx).await?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use vendfleet_proto::v1::{
     StockChangeCause, event::Data, inventory_event::Change,
 };
 
-use super::{Charge, Pool, breaches};
+use super::{Charge, Forgotten, Pool, breaches};
 
 /// The n-th purchase on the machine, from n * 10 to n * 10 + 5.
 fn session(n: i64, state: SessionState, bought: PurchaseState) -> v1::MachineSession {
@@ -54,6 +54,7 @@ fn pool() -> Pool {
     Pool {
         machines: vec![v1::Machine {
             machine_id: "lobby".to_owned(),
+            kind: MachineKind::Virtual.into(),
             pool: Some(status),
             ..Default::default()
         }],
@@ -61,6 +62,7 @@ fn pool() -> Pool {
             session(1, SessionState::Completed, PurchaseState::Completed),
             session(2, SessionState::Failed, PurchaseState::Failed),
         ],
+        forgotten: Vec::new(),
         products: vec![v1::Product { product_id: "cola".to_owned(), stock: 6, ..Default::default() }],
         initial: BTreeMap::from([("cola".to_owned(), 10)]),
         ordered: BTreeMap::from([("cola".to_owned(), 3)]),
@@ -115,6 +117,23 @@ fn a_machine_in_a_session_that_is_over_is_noticed() {
 #[test]
 fn usage_that_counts_something_else_is_noticed() {
     noticed("usage 2", |pool| pool.machines[0].pool.as_mut().unwrap().usage_count = 2);
+}
+
+#[test]
+fn what_retention_took_is_counted_and_no_more_than_that() {
+    let forget = |pool: &mut Pool, completed| {
+        pool.sessions.remove(0);
+        let (machine_id, product_id) = ("lobby".to_owned(), "cola".to_owned());
+        pool.forgotten.push(Forgotten { machine_id, product_id, completed });
+    };
+    let mut whole = pool();
+    forget(&mut whole, 1);
+    assert_eq!(breaches(&whole), Vec::<String>::new());
+    noticed("usage 1, 0 purchases", |pool| forget(pool, 0));
+    noticed("usage 1, 2 purchases", |pool| forget(pool, 2));
+    noticed("6 in stock", |pool| forget(pool, 2));
+    noticed("on no virtual machine", |pool| forget(pool, 0));
+    noticed("no purchase", |pool| forget(pool, 0));
 }
 
 #[test]

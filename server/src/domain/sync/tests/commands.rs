@@ -370,3 +370,27 @@ fn clones_are_told_nothing() {
     assert_eq!(world.command(number).state, State::Pending);
     assert_eq!(world.writes.handed_out, Writes::default().handed_out);
 }
+
+#[test]
+fn what_commands_are_bound_to_is_not_changed_by_a_device_that_does_not_count() {
+    let (mut world, mut old) = (World::new(), Device::new(1));
+    world.drain(&mut old);
+    let mut new = old.clone();
+    new.diverge(9);
+    new.reflash();
+    new.restart();
+    world.drain(&mut new);
+    let bound = world.view.machine.last_contact;
+    assert_eq!(bound.map(|contact| contact.boot), Some(new.boot()));
+    // The board that was swapped uploads what it still has.
+    old.vend();
+    let mut call = old.call(50, world.now_ms);
+    call.credential_state = CredentialState::UploadOnly;
+    assert_eq!(world.take(&call).standing, Standing::Draining);
+    assert_eq!(world.view.machine.last_contact, bound);
+    // A twin that was split off is told so.
+    world.view.epochs.get_mut(&call.epoch).unwrap().moved_to = Some(machine());
+    call.credential_state = CredentialState::Active;
+    assert!(world.take(&call).reenroll_as.is_some());
+    assert_eq!(world.view.machine.last_contact, bound);
+}
