@@ -95,7 +95,11 @@ pub fn from_the_oldest() -> v1::StreamEventsRequest {
 
 /// That, as one replica streams it, up to the first moment with nothing more.
 pub async fn events_since_the_oldest(shop: &Shop, replica: usize) -> Vec<v1::Event> {
-    let request = from_the_oldest();
+    events_of(shop, replica, from_the_oldest()).await
+}
+
+/// What a replica streams, up to the first moment with nothing more.
+pub async fn events_of(shop: &Shop, replica: usize, request: v1::StreamEventsRequest) -> Vec<v1::Event> {
     let mut stream = shop.events(replica).stream_events(request).await.unwrap().into_inner();
     let mut events = Vec::new();
     loop {

@@ -10,7 +10,7 @@ use vendfleet_proto::v1::{
 use vendfleet_tests::{
     checker::check,
     device::{Device, SLOT},
-    fleet::{Engine, Fleet, operator::request_id},
+    fleet::{Engine, Fleet},
     gateway::{Manner, Op, Step},
     orders::till::Counter,
     server::{ServerOptions, TestServer},

@@ -5,7 +5,10 @@ use vendfleet_proto::v1::{self, AlertEventType, AlertState, AlertType, PaymentMo
 use vendfleet_tests::{
     fleet::Engine,
     gateway::{Manner, Op, Status, Step, Webhook},
-    orders::{checker::events_since_the_oldest, till::Till},
+    orders::{
+        checker::{events_of, from_the_oldest},
+        till::Till,
+    },
     pool::{Buyer, checker::check_paid, machine},
     wait::{PATIENCE, until},
 };
@@ -76,7 +79,9 @@ async fn one_alert(till: &Till, bought: &v1::Purchase, wanted: AlertType) -> Ale
 
 /// What events say of alerts of this type about a purchase, in order.
 async fn told(till: &Till, bought: &v1::Purchase, wanted: AlertType) -> Vec<AlertEventType> {
-    let events = events_since_the_oldest(&till.shop, 0).await;
+    let categories = vec![v1::EventCategory::Alert.into()];
+    let request = v1::StreamEventsRequest { categories, ..from_the_oldest() };
+    let events = events_of(&till.shop, 0, request).await;
     let of_alert = |event: v1::Event| match event.data {
         Some(v1::event::Data::Alert(event)) => Some(event),
         _ => None,

@@ -113,7 +113,6 @@ pub fn fold(
         // Nothing of a moved epoch is taken under the old name: the marks stay as the device has them.
         answer.accepted_through = call.accepted_through.min(call.last_seq);
         answer.durable_through = 0;
-        keep_contact(view, call, previous);
         return answer;
     }
     let credential = if view.upload_only { CredentialState::UploadOnly } else { call.credential_state };
@@ -155,7 +154,6 @@ pub fn fold(
             set_apart(view, call, previous, reason, &mut answer, writes);
         }
     }
-    keep_contact(view, call, previous);
     if let Some(epoch) = view.epochs.get_mut(&call.epoch) {
         epoch.spoke_at_ms = call.received_at_ms;
     }
@@ -198,14 +196,6 @@ fn touch(view: &mut MachineView, call: &SyncCall, writes: &mut Writes) -> Option
     }
     view.machine_dirty = true;
     previous
-}
-
-/// Commands are bound to the boot of the device that counts, which another one that still speaks as the machine (a board that
-/// was swapped and uploads the rest, a twin that was split off) is not.
-fn keep_contact(view: &mut MachineView, call: &SyncCall, previous: Option<LastContact>) {
-    if view.machine.current_epoch != Some(call.epoch) {
-        view.machine.last_contact = previous;
-    }
 }
 
 fn warn_if_behind(view: &MachineView, call: &SyncCall, ids: &mut dyn Ids, writes: &mut Writes) {
