@@ -41,3 +41,6 @@ impl<C: Future + Unpin> Future for Gather<C> {
         Pin::new(&mut self.connection).poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
