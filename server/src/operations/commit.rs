@@ -314,3 +314,6 @@ pub(crate) fn refusal(error: &StoreError) -> ApiError {
         | StoreError::Bug(_) => ApiError::internal(words),
     }
 }
+
+#[cfg(test)]
+mod tests;
