@@ -62,5 +62,5 @@ fn load(args: &ConfigArgs, more: Vec<(&str, String)>) -> Result<Config> {
 
 /// The runtime of a command that talks to something.
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(server::serve::runtime().build()?)
 }

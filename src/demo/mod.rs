@@ -41,5 +41,5 @@ pub(crate) struct DemoArgs {
 
 /// Runs the demo; the exit code says whether the report came out clean.
 pub(crate) fn run(args: DemoArgs) -> Result<ExitCode> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(acts::play(args))
+    server::serve::runtime().build()?.block_on(acts::play(args))
 }

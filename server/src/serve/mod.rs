@@ -6,10 +6,12 @@ mod cors;
 mod gather;
 mod payments;
 mod relay;
+mod runtime;
 mod sample;
 mod services;
 
 pub use backup::{Restored, backup, restore};
+pub use runtime::runtime;
 pub use services::{MAX_BATCH_RECORDS, POSTGRES_LANES, migrate, start};
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};

@@ -89,8 +89,8 @@ fn main() {
     let filter = "info,server::health=warn,sqlx::postgres::notice=warn".to_owned();
     server::telemetry::init(&server::config::LogConfig { filter, ..Default::default() }).unwrap();
     let runtime = |name: &str| {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.worker_threads(2).thread_name(name).enable_all().build().unwrap()
+        let mut builder = server::serve::runtime();
+        builder.worker_threads(2).thread_name(name).build().unwrap()
     };
     let (clients, servers) = (runtime(common::cpu::CLIENT), runtime(common::cpu::SERVER));
     let once = wish.0.contains("once");

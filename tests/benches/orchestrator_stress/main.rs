@@ -60,8 +60,8 @@ fn main() {
     }
     server::telemetry::init(&server::config::LogConfig::default()).unwrap();
     let runtime = |name: &str| {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.worker_threads(2).thread_name(name).enable_all().build().unwrap()
+        let mut builder = server::serve::runtime();
+        builder.worker_threads(2).thread_name(name).build().unwrap()
     };
     let (clients, servers) = (runtime(common::cpu::CLIENT), runtime(common::cpu::SERVER));
     let rounds = wish.number("rounds").unwrap_or(if wish.0.contains("once") { 1 } else { ROUNDS });

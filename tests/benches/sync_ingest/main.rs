@@ -83,8 +83,7 @@ fn main() {
     if wish.has(&ENGINES, "postgres") {
         common::postgres::ensure();
     }
-    let runtime =
-        || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = || server::serve::runtime().worker_threads(2).build().unwrap();
     let (clients, servers) = (runtime(), runtime());
     let rounds = if wish.0.contains("once") { 1 } else { ROUNDS };
     for records in [1, 10, 100] {
