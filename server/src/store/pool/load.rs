@@ -1,18 +1,19 @@
 //! Loading what a batch of commands about sessions and purchases is decided on.
 //!
-//! What never changes of a session or purchase (its machine) is read first, then everything is locked in the order of the
-//! house and read again: machine_sync rows of real machines, pool rows, purchases, products.
+//! On PostgreSQL what never changes of a session or purchase (its machine) is read first, then everything is locked in the
+//! order of the house and read again: machine_sync rows of real machines, pool rows, purchases, products. On SQLite nobody else
+//! writes meanwhile: sessions are read with their machines, once.
 
 use super::device;
 use super::rows::{
-    POOL_KINDS, PURCHASE_KINDS, SESSION_KINDS, pool_columns, pooled, purchase, purchase_columns, session,
-    session_columns,
+    POOL_KINDS, PURCHASE_KINDS, SESSION_AND_POOL_KINDS, SESSION_KINDS, pool_columns, pooled, purchase,
+    purchase_columns, session, session_columns,
 };
 use crate::domain::ids::{MachineId, PurchaseId, SessionId};
-use crate::domain::pool::{Command, JobDone, MachineKind, Purchase, PurchaseState, Session, View};
+use crate::domain::pool::{Command, JobDone, MachineKind, Pooled, Purchase, PurchaseState, Session, View};
 use crate::store::bulk::{Bulk, Kind};
 use crate::store::keyed::Keyed;
-use crate::store::{StoreError, Tx, clock, stock};
+use crate::store::{Engine, StoreError, Tx, clock, stock};
 use Kind::{Bytes, Int, Text};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -21,6 +22,17 @@ static SESSIONS_ON: Keyed = Keyed::new(
     "SELECT s.session_id, s.machine_id, p.kind FROM sessions s JOIN pool p ON p.machine_id = s.machine_id \
      WHERE s.session_id",
     &[Bytes, Bytes, Int],
+);
+
+static SESSIONS_AND_POOL: Keyed = Keyed::new(
+    concat!(
+        "SELECT ",
+        session_columns!(),
+        ", ",
+        pool_columns!(),
+        " FROM sessions s JOIN pool p ON p.machine_id = s.machine_id WHERE s.session_id"
+    ),
+    &SESSION_AND_POOL_KINDS,
 );
 
 static PURCHASES_ON: Keyed =
@@ -65,25 +77,44 @@ struct Named {
     purchases: BTreeSet<PurchaseId>,
 }
 
+impl Named {
+    fn keep_session(&mut self, view: &mut View, session: Session) {
+        self.purchases.extend(session.purchase);
+        view.sessions.insert(session.id, session);
+    }
+
+    fn keep_pooled(&mut self, view: &mut View, pooled: Pooled) {
+        self.sessions.extend(pooled.session);
+        self.purchases.extend(pooled.purchase);
+        self.machines.insert(pooled.id, pooled.kind == MachineKind::Real);
+        view.pool.insert(pooled.id, pooled);
+    }
+}
+
 /// Locks the machines that commands are about and loads what the fold needs. What does not exist is not in the view.
 /// `Command::Start` is not among them: see [`super::load_starts`]. `own_ms` is this server's clock.
 pub async fn load(tx: &mut Tx, commands: &[Command], own_ms: i64) -> Result<View, StoreError> {
     let mut view = View::default();
     let mut named = find(tx, commands).await?;
+    if tx.engine() == Engine::Sqlite {
+        let keys: Vec<&[u8; 16]> = named.sessions.iter().map(SessionId::as_bytes).collect();
+        for row in SESSIONS_AND_POOL.fetch(tx, &keys).await? {
+            let mut c = row.columns();
+            named.keep_session(&mut view, session(&mut c)?);
+            named.keep_pooled(&mut view, pooled(&mut c)?);
+        }
+    }
     let real: Vec<MachineId> = named.machines.iter().filter(|(_, real)| **real).map(|(id, _)| *id).collect();
     let devices = device::lock(tx, &real, own_ms).await?;
-    let machines: Vec<&[u8; 16]> = named.machines.keys().map(MachineId::as_bytes).collect();
-    for row in POOL.fetch(tx, &machines).await? {
-        let pooled = pooled(&mut row.columns())?;
-        named.sessions.extend(pooled.session);
-        named.purchases.extend(pooled.purchase);
-        view.pool.insert(pooled.id, pooled);
+    let machines = named.machines.keys().filter(|id| !view.pool.contains_key(id));
+    let machines: Vec<[u8; 16]> = machines.map(|id| *id.as_bytes()).collect();
+    for row in POOL.fetch(tx, &machines.iter().collect::<Vec<_>>()).await? {
+        named.keep_pooled(&mut view, pooled(&mut row.columns())?);
     }
-    let sessions: Vec<&[u8; 16]> = named.sessions.iter().map(SessionId::as_bytes).collect();
-    for row in SESSIONS.fetch(tx, &sessions).await? {
-        let session = session(&mut row.columns())?;
-        named.purchases.extend(session.purchase);
-        view.sessions.insert(session.id, session);
+    let sessions = named.sessions.iter().filter(|id| !view.sessions.contains_key(id));
+    let sessions: Vec<[u8; 16]> = sessions.map(|id| *id.as_bytes()).collect();
+    for row in SESSIONS.fetch(tx, &sessions.iter().collect::<Vec<_>>()).await? {
+        named.keep_session(&mut view, session(&mut row.columns())?);
     }
     named.purchases.extend(chosen_before(tx, commands).await?);
     let purchases: Vec<&[u8; 16]> = named.purchases.iter().map(PurchaseId::as_bytes).collect();
@@ -99,7 +130,7 @@ pub async fn load(tx: &mut Tx, commands: &[Command], own_ms: i64) -> Result<View
     Ok(view)
 }
 
-/// The machines that the commands are about, by what never changes.
+/// What the commands name; machines by what never changes. On SQLite those of sessions come with these.
 async fn find(tx: &mut Tx, commands: &[Command]) -> Result<Named, StoreError> {
     let mut named = Named::default();
     let mut machines = BTreeSet::new();
@@ -130,11 +161,13 @@ async fn find(tx: &mut Tx, commands: &[Command]) -> Result<Named, StoreError> {
         let mut c = row.columns();
         named.machines.insert(MachineId(c.uuid()?), is_real(c.int()?));
     }
-    let keys: Vec<&[u8; 16]> = named.sessions.iter().map(SessionId::as_bytes).collect();
-    for row in SESSIONS_ON.fetch(tx, &keys).await? {
-        let mut c = row.columns();
-        c.uuid()?;
-        named.machines.insert(MachineId(c.uuid()?), is_real(c.int()?));
+    if tx.engine() == Engine::Postgres {
+        let keys: Vec<&[u8; 16]> = named.sessions.iter().map(SessionId::as_bytes).collect();
+        for row in SESSIONS_ON.fetch(tx, &keys).await? {
+            let mut c = row.columns();
+            c.uuid()?;
+            named.machines.insert(MachineId(c.uuid()?), is_real(c.int()?));
+        }
     }
     let keys: Vec<&[u8; 16]> = purchases.iter().map(PurchaseId::as_bytes).collect();
     for row in PURCHASES_ON.fetch(tx, &keys).await? {

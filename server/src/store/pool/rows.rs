@@ -42,6 +42,15 @@ pub(super) const POOL_KINDS: [Kind; 14] =
 pub(super) const SESSION_KINDS: [Kind; 12] =
     [Bytes, Bytes, Text, Int, Int, Bytes, Text, Bytes, Bytes, Int, Int, Text];
 
+/// `session_columns!`, then `pool_columns!`.
+pub(super) const SESSION_AND_POOL_KINDS: [Kind; 26] = {
+    let mut kinds = [Int; SESSION_KINDS.len() + POOL_KINDS.len()];
+    let (sessions, pool) = kinds.split_at_mut(SESSION_KINDS.len());
+    sessions.copy_from_slice(&SESSION_KINDS);
+    pool.copy_from_slice(&POOL_KINDS);
+    kinds
+};
+
 pub(super) const PURCHASE_KINDS: [Kind; 32] = [
     Bytes, Bytes, Bytes, Int, Text, Bytes, Int, Text, Int, Int, Int, Text, Int, Int, Text, Bool, Bool, Int,
     Bool, Int, Int, Int, Int, Int, Text, Bytes, Bytes, Int, Int, Int, Text, Text,
