@@ -8,7 +8,7 @@
 use crate::context::Context;
 use crate::error::{ApiError, Reason};
 use crate::metrics::CommitMetrics;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Turn, Turns};
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::hash::Hash;
@@ -92,17 +92,22 @@ struct Job<W: HotWrite> {
 }
 
 impl<W: HotWrite> GroupCommit<W> {
-    /// Starts the lanes on the current runtime.
+    /// Starts the lanes on the current runtime. Lane n shares the n-th of the turns, modulo their count, with whoever else was
+    /// given it; there is at least one.
     pub(crate) fn start(
         write: W,
         store: &Store,
         context: &Context,
         metrics: &CommitMetrics,
         settings: CommitSettings,
+        turns: &[Turns],
     ) -> Self {
         let write = Arc::new(write);
-        let lanes = (0..settings.lanes.max(1))
-            .map(|_| {
+        let lanes = turns
+            .iter()
+            .cycle()
+            .take(settings.lanes.max(1))
+            .map(|turns| {
                 let (sender, receiver) = mpsc::channel(settings.max_queued_calls.max(1));
                 let lane = Lane {
                     write: Arc::clone(&write),
@@ -110,6 +115,7 @@ impl<W: HotWrite> GroupCommit<W> {
                     context: context.clone(),
                     settings,
                     metrics: metrics.clone(),
+                    turns: turns.clone(),
                     receiver,
                     deferred: VecDeque::new(),
                 };
@@ -159,6 +165,7 @@ struct Lane<W: HotWrite> {
     context: Context,
     settings: CommitSettings,
     metrics: CommitMetrics,
+    turns: Turns,
     receiver: mpsc::Receiver<Job<W>>,
     /// Second calls with a key that is already in the batch; first in the next one. Bounded by the queue's own
     /// bound: a batch takes no more than `max_batch_calls` from it.
@@ -167,9 +174,14 @@ struct Lane<W: HotWrite> {
 
 impl<W: HotWrite> Lane<W> {
     async fn run(mut self) {
-        while let Some(first) = self.next_call().await {
-            // Where lanes take turns, a batch is closed when its turn has come: what waits meanwhile goes with it.
-            let _turn = self.store.turn().await;
+        let mut held: Option<Turn> = None;
+        while let Some(first) = self.next_call(&mut held).await {
+            // A batch is closed when its turn has come: what waits meanwhile goes with it. Turns go by the calls' age, or who was
+            // answered first would be served again before the others of a crowd are served at all.
+            held = Some(match held {
+                Some(turn) => turn.give_way(first.queued_at).await,
+                None => self.turns.take(first.queued_at).await,
+            });
             let batch = self.next_batch(first).await;
             self.metrics.queue_requests.dec_by(i64::try_from(batch.len()).unwrap_or(0));
             let fresh = self.refuse_stale(batch);
@@ -179,11 +191,13 @@ impl<W: HotWrite> Lane<W> {
         }
     }
 
-    async fn next_call(&mut self) -> Option<Job<W>> {
-        match self.deferred.pop_front() {
-            Some(job) => Some(job),
-            None => self.receiver.recv().await,
+    /// While nobody waits here the turn is others'.
+    async fn next_call(&mut self, held: &mut Option<Turn>) -> Option<Job<W>> {
+        if let Some(job) = self.deferred.pop_front().or_else(|| self.receiver.try_recv().ok()) {
+            return Some(job);
         }
+        *held = None;
+        self.receiver.recv().await
     }
 
     async fn next_batch(&mut self, first: Job<W>) -> Vec<Job<W>> {

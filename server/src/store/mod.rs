@@ -36,6 +36,7 @@ pub mod requests;
 mod retention;
 pub mod stock;
 mod sync;
+mod turns;
 mod tx;
 mod value;
 mod waiting;
@@ -46,6 +47,7 @@ pub use migrate::SCHEMA_VERSION;
 pub use options::{StoreOptions, Target};
 pub use retention::{PruneCursor, Pruned};
 pub use sync::HotTx;
+pub use turns::{Turn, Turns};
 pub use tx::{End, Session, Tx, TxFuture};
 pub use value::{Arg, Columns, Row, int};
 pub use waiting::{ConfigBody, Waiting};
@@ -55,7 +57,7 @@ use engine::Pools;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tracing::Instrument as _;
 
 /// Pause after a lost race grows from this, doubling, with full jitter.
@@ -71,8 +73,8 @@ pub struct Store {
     retries: u32,
     connections: u32,
     counts: Arc<Counts>,
-    /// See [`Store::turn`].
-    turns: Arc<Semaphore>,
+    /// SQLite's one writer's.
+    turns: Turns,
     /// Rises with every commit of this process that wrote events.
     events: watch::Sender<u64>,
 }
@@ -104,7 +106,7 @@ impl Store {
             retries,
             connections,
             counts: Arc::default(),
-            turns: Arc::new(Semaphore::new(1)),
+            turns: Turns::default(),
             events: watch::Sender::new(0),
         })
     }
@@ -130,13 +132,14 @@ impl Store {
         self.events.subscribe()
     }
 
-    /// The turn of a lane of hot writes, given back when dropped, first come first served. SQLite has one writer, which the
-    /// lanes would otherwise wait for each with a batch that was closed long before; on PostgreSQL nobody waits.
-    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+    /// Turns for so many lanes of hot writes: who shares one commits one after the other. SQLite has one writer, which lanes
+    /// would otherwise wait for each with a batch that was closed long before, so all share one; on PostgreSQL each lane has its
+    /// own.
+    #[must_use]
+    pub fn turns(&self, lanes: usize) -> Vec<Turns> {
         match self.pools {
-            // Closed by nobody.
-            Pools::Sqlite { .. } => Arc::clone(&self.turns).acquire_owned().await.ok(),
-            Pools::Postgres(_) => None,
+            Pools::Sqlite { .. } => vec![self.turns.clone()],
+            Pools::Postgres(_) => (0..lanes.max(1)).map(|_| Turns::default()).collect(),
         }
     }
 

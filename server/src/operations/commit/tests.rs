@@ -6,6 +6,7 @@ use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, StoreOptions, Target};
 use prometheus_client::registry::Registry;
 use std::convert::Infallible;
+use std::time::Duration;
 
 /// Answers each call with how many went together.
 struct Together;
@@ -47,14 +48,16 @@ async fn on_sqlite_what_comes_while_a_lane_waits_for_its_turn_goes_with_its_batc
         max_queued_calls: 8,
         max_queued_ms: 60_000,
     };
+    let turns = store.turns(settings.lanes);
     let group = GroupCommit::start(
         Together,
         &store,
         &context,
         &Metrics::new(&mut Registry::default()).commit,
         settings,
+        &turns,
     );
-    let others = store.turn().await;
+    let others = turns[0].take(Duration::ZERO).await;
     let first = group.enqueue(0, ()).unwrap();
     // On this one thread the lane comes as far as it can.
     for _ in 0..8 {

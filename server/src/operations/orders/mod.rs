@@ -71,7 +71,8 @@ impl Orders {
             max_queued_calls: settings.max_queued_commands,
             max_queued_ms: settings.max_queued_ms,
         };
-        let group = GroupCommit::start(write, store, context, &metrics.order_commit, bounds);
+        let turns = store.turns(bounds.lanes);
+        let group = GroupCommit::start(write, store, context, &metrics.order_commit, bounds, &turns);
         Self { group, store: store.clone(), context: context.clone(), committed }
     }
 

@@ -126,7 +126,9 @@ impl Pool {
             max_queued_ms: settings.max_queued_ms,
         };
         let write = StartWrite { store: store.clone(), context: context.clone(), rules };
-        let starts = GroupCommit::start(write, store, context, &metrics.start_commit, bounds);
+        // A start and what is chosen after it compete for the same processors, so they take turns, the older calls first.
+        let turns = store.turns(bounds.lanes);
+        let starts = GroupCommit::start(write, store, context, &metrics.start_commit, bounds, &turns);
         let queue = Queue::new(starts.clone(), context.clone(), settings);
         let after = After {
             committed: Arc::new(watch::Sender::new(0)),
@@ -136,7 +138,7 @@ impl Pool {
         };
         let write =
             ChangeWrite { store: store.clone(), context: context.clone(), rules, after: after.clone() };
-        let changes = GroupCommit::start(write, store, context, &metrics.pool_commit, bounds);
+        let changes = GroupCommit::start(write, store, context, &metrics.pool_commit, bounds, &turns);
         Self { starts, changes, queue, after, store: store.clone(), context: context.clone(), rules }
     }
 

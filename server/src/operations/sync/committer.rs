@@ -52,7 +52,8 @@ impl Committer {
             max_queued_calls: settings.max_queued_calls,
             max_queued_ms: settings.max_queued_ms,
         };
-        Self { group: GroupCommit::start(write, store, context, &metrics.commit, bounds) }
+        let turns = store.turns(bounds.lanes);
+        Self { group: GroupCommit::start(write, store, context, &metrics.commit, bounds, &turns) }
     }
 
     /// Queues a call and waits for its answer. A caller that goes away does not stop its call.
