@@ -13,7 +13,7 @@ use server::store::Engine;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Hall, any, choice, machine};
+use support::{Hall, any, attentive, choice, machine};
 use tokio::task::JoinSet;
 use vendfleet_proto::v1::{self, PoolState, PurchaseState, SessionState};
 
@@ -27,14 +27,10 @@ on_both_engines! {
     resets_and_jobs_race,
 }
 
-fn settings() -> PoolSettings {
-    PoolSettings { wait_poll: Duration::from_millis(20), ..PoolSettings::default() }
-}
-
 /// Two servers on one database, with lanes of their own.
 fn replicas(stage: &Stage) -> [Arc<Hall>; 2] {
     [1, 2].map(|lanes| {
-        Arc::new(Hall::with(stage, &PoolSettings { lanes, max_batch_commands: 16, ..settings() }))
+        Arc::new(Hall::with(stage, &PoolSettings { lanes, max_batch_commands: 16, ..attentive() }))
     })
 }
 

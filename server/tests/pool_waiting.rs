@@ -10,7 +10,7 @@ use fleet_support::{Stage, reason};
 use server::operations::pool::PoolSettings;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Hall, any, machine, machine_of};
+use support::{Hall, any, attentive, machine, machine_of};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic_types::StatusExt as _;
@@ -23,10 +23,6 @@ on_both_engines! {
     who_comes_later_does_not_overtake,
     a_lease_that_ends_serves_who_waits,
     a_drain_tells_whoever_waits_to_ask_elsewhere,
-}
-
-fn settings() -> PoolSettings {
-    PoolSettings { wait_poll: Duration::from_millis(20), ..PoolSettings::default() }
 }
 
 fn metadata(status: &tonic::Status, key: &str) -> String {
@@ -60,7 +56,7 @@ async fn until(met: impl Fn() -> bool) {
 }
 
 async fn who_waits_longest_is_served_first(stage: Stage) {
-    let hall = Arc::new(Hall::with(&stage, &settings()));
+    let hall = Arc::new(Hall::with(&stage, &attentive()));
     let cola = stage.product("COLA", 50).await;
     machine(&stage, "one").await;
     let mut present = hall.begin().await;
@@ -78,7 +74,7 @@ async fn who_waits_longest_is_served_first(stage: Stage) {
 }
 
 async fn the_queue_is_bounded_and_left_by_who_gives_up(stage: Stage) {
-    let hall = Arc::new(Hall::with(&stage, &PoolSettings { max_waiting_callers: 2, ..settings() }));
+    let hall = Arc::new(Hall::with(&stage, &PoolSettings { max_waiting_callers: 2, ..attentive() }));
     machine(&stage, "one").await;
     let held = hall.begin().await;
     let first = queue_up(&hall, waiting(30_000)).await;
@@ -96,7 +92,7 @@ async fn the_queue_is_bounded_and_left_by_who_gives_up(stage: Stage) {
 }
 
 async fn a_full_queue_keeps_nobody_from_what_is_idle_for_it(stage: Stage) {
-    let hall = Arc::new(Hall::with(&stage, &PoolSettings { max_waiting_callers: 1, ..settings() }));
+    let hall = Arc::new(Hall::with(&stage, &PoolSettings { max_waiting_callers: 1, ..attentive() }));
     let of = |group: &str, request: v1::StartWorkRequest| v1::StartWorkRequest {
         group: group.to_owned(),
         ..request
@@ -122,7 +118,7 @@ async fn a_full_queue_keeps_nobody_from_what_is_idle_for_it(stage: Stage) {
 }
 
 async fn who_comes_later_does_not_overtake(stage: Stage) {
-    let hall = Arc::new(Hall::with(&stage, &settings()));
+    let hall = Arc::new(Hall::with(&stage, &attentive()));
     let north = machine_of(&stage, "n", "north", &[]).await;
     let held = hall.begin().await;
     let wants_south =
@@ -146,7 +142,7 @@ async fn who_comes_later_does_not_overtake(stage: Stage) {
 }
 
 async fn a_lease_that_ends_serves_who_waits(stage: Stage) {
-    let [here, there] = [1, 2].map(|_| Arc::new(Hall::with(&stage, &settings())));
+    let [here, there] = [1, 2].map(|_| Arc::new(Hall::with(&stage, &attentive())));
     let one = machine(&stage, "one").await;
     here.begin().await;
     let waits = queue_up(&here, waiting(30_000)).await;
@@ -155,7 +151,7 @@ async fn a_lease_that_ends_serves_who_waits(stage: Stage) {
 }
 
 async fn a_drain_tells_whoever_waits_to_ask_elsewhere(stage: Stage) {
-    let hall = Arc::new(Hall::with(&stage, &settings()));
+    let hall = Arc::new(Hall::with(&stage, &attentive()));
     machine(&stage, "one").await;
     let held = hall.begin().await.session.unwrap();
     let drain = CancellationToken::new();

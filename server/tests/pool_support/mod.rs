@@ -23,6 +23,11 @@ use vendfleet_proto::v1::{
     fleet_service_server::FleetService as _, orchestrator_service_server::OrchestratorService as _,
 };
 
+/// Bounds under which who waits notices soon what another replica did.
+pub fn attentive() -> PoolSettings {
+    PoolSettings { wait_poll: std::time::Duration::from_millis(20), ..PoolSettings::default() }
+}
+
 pub struct Hall {
     pub deps: Deps,
     pub orchestrator: OrchestratorGrpc,

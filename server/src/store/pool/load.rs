@@ -107,13 +107,13 @@ pub async fn load(tx: &mut Tx, commands: &[Command], own_ms: i64) -> Result<View
     let real: Vec<MachineId> = named.machines.iter().filter(|(_, real)| **real).map(|(id, _)| *id).collect();
     let devices = device::lock(tx, &real, own_ms).await?;
     let machines = named.machines.keys().filter(|id| !view.pool.contains_key(id));
-    let machines: Vec<[u8; 16]> = machines.map(|id| *id.as_bytes()).collect();
-    for row in POOL.fetch(tx, &machines.iter().collect::<Vec<_>>()).await? {
+    let machines: Vec<&[u8; 16]> = machines.map(MachineId::as_bytes).collect();
+    for row in POOL.fetch(tx, &machines).await? {
         named.keep_pooled(&mut view, pooled(&mut row.columns())?);
     }
     let sessions = named.sessions.iter().filter(|id| !view.sessions.contains_key(id));
-    let sessions: Vec<[u8; 16]> = sessions.map(|id| *id.as_bytes()).collect();
-    for row in SESSIONS.fetch(tx, &sessions.iter().collect::<Vec<_>>()).await? {
+    let sessions: Vec<&[u8; 16]> = sessions.map(SessionId::as_bytes).collect();
+    for row in SESSIONS.fetch(tx, &sessions).await? {
         named.keep_session(&mut view, session(&mut row.columns())?);
     }
     named.purchases.extend(chosen_before(tx, commands).await?);
