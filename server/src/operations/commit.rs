@@ -25,6 +25,9 @@ pub(crate) type Answers<W> = Vec<Result<<W as HotWrite>::Answer, ApiError>>;
 /// Where an answer comes.
 pub(crate) type Coming<W> = oneshot::Receiver<Result<<W as HotWrite>::Answer, ApiError>>;
 
+/// The other end of it.
+type Reply<W> = oneshot::Sender<Result<<W as HotWrite>::Answer, ApiError>>;
+
 /// A write that many callers share.
 pub(crate) trait HotWrite: Send + Sync + 'static {
     /// One caller's wish.
@@ -55,6 +58,24 @@ pub(crate) trait HotWrite: Send + Sync + 'static {
 
     /// An unchecked batch met what only a checked one can tell apart.
     fn needs_check(error: &StoreError) -> bool;
+
+    /// Whether a committed answer is looked at again by [`HotWrite::revise`] before its caller has it.
+    fn is_provisional(_: &Self::Answer) -> bool {
+        false
+    }
+
+    /// The last word on calls whose answers were provisional, one each, in their order. Others commit meanwhile: it may wait for
+    /// what another process holds.
+    fn revise(
+        &self,
+        _: &[Self::Call],
+        provisional: Answers<Self>,
+    ) -> impl Future<Output = Answers<Self>> + Send
+    where
+        Self: Sized,
+    {
+        std::future::ready(provisional)
+    }
 }
 
 /// Bounds of a group commit.
@@ -88,7 +109,7 @@ impl<W: HotWrite> Clone for GroupCommit<W> {
 struct Job<W: HotWrite> {
     call: W::Call,
     queued_at: Duration,
-    reply: oneshot::Sender<Result<W::Answer, ApiError>>,
+    reply: Reply<W>,
 }
 
 impl<W: HotWrite> GroupCommit<W> {
@@ -116,6 +137,7 @@ impl<W: HotWrite> GroupCommit<W> {
                     settings,
                     metrics: metrics.clone(),
                     turns: turns.clone(),
+                    turn: None,
                     receiver,
                     deferred: VecDeque::new(),
                 };
@@ -166,6 +188,8 @@ struct Lane<W: HotWrite> {
     settings: CommitSettings,
     metrics: CommitMetrics,
     turns: Turns,
+    /// Held from when a batch is closed until nobody waits here or an older call waits elsewhere.
+    turn: Option<Turn>,
     receiver: mpsc::Receiver<Job<W>>,
     /// Second calls with a key that is already in the batch; first in the next one. Bounded by the queue's own
     /// bound: a batch takes no more than `max_batch_calls` from it.
@@ -174,11 +198,10 @@ struct Lane<W: HotWrite> {
 
 impl<W: HotWrite> Lane<W> {
     async fn run(mut self) {
-        let mut held: Option<Turn> = None;
-        while let Some(first) = self.next_call(&mut held).await {
+        while let Some(first) = self.next_call().await {
             // A batch is closed when its turn has come: what waits meanwhile goes with it. Turns go by the calls' age, or who was
             // answered first would be served again before the others of a crowd are served at all.
-            held = Some(match held {
+            self.turn = Some(match self.turn.take() {
                 Some(turn) => turn.give_way(first.queued_at).await,
                 None => self.turns.take(first.queued_at).await,
             });
@@ -192,11 +215,11 @@ impl<W: HotWrite> Lane<W> {
     }
 
     /// While nobody waits here the turn is others'.
-    async fn next_call(&mut self, held: &mut Option<Turn>) -> Option<Job<W>> {
+    async fn next_call(&mut self) -> Option<Job<W>> {
         if let Some(job) = self.deferred.pop_front().or_else(|| self.receiver.try_recv().ok()) {
             return Some(job);
         }
-        *held = None;
+        self.turn = None;
         self.receiver.recv().await
     }
 
@@ -240,17 +263,17 @@ impl<W: HotWrite> Lane<W> {
     }
 
     /// Commits a batch and answers its callers; splits it while a member's data fails it.
-    async fn settle(&self, jobs: Vec<Job<W>>) {
+    async fn settle(&mut self, jobs: Vec<Job<W>>) {
         let mut work = vec![jobs];
         while let Some(jobs) = work.pop() {
+            if self.turn.is_none() {
+                // The rest of a batch whose first part was revised.
+                self.turn = Some(self.turns.take(Duration::ZERO).await);
+            }
             let (calls, replies): (Vec<W::Call>, Vec<_>) =
                 jobs.into_iter().map(|j| (j.call, j.reply)).unzip();
             match self.commit(&calls).await {
-                Ok(answers) => {
-                    for (reply, answer) in replies.into_iter().zip(answers) {
-                        let _ = reply.send(answer);
-                    }
-                }
+                Ok(answers) => self.answer(calls, replies, answers).await,
                 Err(error) if is_data(&error) && calls.len() > 1 => {
                     tracing::debug!(%error, calls = calls.len(), "splitting a batch of {}", W::WHAT);
                     let mut jobs: Vec<Job<W>> = calls
@@ -270,6 +293,28 @@ impl<W: HotWrite> Lane<W> {
                     }
                 }
             }
+        }
+    }
+
+    /// Who has a last word gets it at once; the others when it is there.
+    async fn answer(&mut self, calls: Vec<W::Call>, replies: Vec<Reply<W>>, answers: Answers<W>) {
+        let mut provisional = (Vec::new(), Vec::new(), Vec::new());
+        for ((call, reply), answer) in calls.into_iter().zip(replies).zip(answers) {
+            if answer.as_ref().is_ok_and(W::is_provisional) {
+                provisional.0.push(call);
+                provisional.1.push(reply);
+                provisional.2.push(answer);
+            } else {
+                let _ = reply.send(answer);
+            }
+        }
+        let (calls, replies, answers) = provisional;
+        if calls.is_empty() {
+            return;
+        }
+        self.turn = None;
+        for (reply, answer) in replies.into_iter().zip(self.write.revise(&calls, answers).await) {
+            let _ = reply.send(answer);
         }
     }
 

@@ -49,6 +49,13 @@ impl Rows {
         }
     }
 
+    /// Whether somebody waits for a row that somebody else holds. PostgreSQL only: SQLite has no such row.
+    pub async fn somebody_waits_for_a_lock(&self) -> bool {
+        let sql = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        self.all::<(i64,)>(sql).await[0].0 > 0
+    }
+
     /// Carries out a statement that changes rows.
     pub async fn execute(&self, sql: &'static str, id: &[u8]) {
         match self {

@@ -78,7 +78,7 @@ fn choose(session: SessionId) -> Command {
 async fn begin(store: &Store, start: Start) -> Result<Session, StoreError> {
     let begun = store.run_tx("test_begin", start, |tx, start| {
         Box::pin(async move {
-            let mut view = pool::load_starts(tx, &[start], Look::PassBy, START_MS).await?;
+            let mut view = pool::load_starts(tx, std::slice::from_ref(start), Look::PassBy, START_MS).await?;
             let mut writes = Writes::default();
             let command = Command::Start(start.clone());
             let Answer::Started { session, .. } = fold(&mut view, &command, &RULES, &mut Fresh, &mut writes)
@@ -131,7 +131,7 @@ pub(crate) async fn a_request_id_begins_one_session_and_its_rival_leaves_nothing
     // One that had looked before the first was committed.
     let rival = stage.store.run_tx("test_rival", start(request_id), |tx, start| {
         Box::pin(async move {
-            let mut view = pool::load_starts(tx, &[start], Look::PassBy, START_MS).await?;
+            let mut view = pool::load_starts(tx, std::slice::from_ref(start), Look::PassBy, START_MS).await?;
             view.starts.clear();
             let mut writes = Writes::default();
             fold(&mut view, &Command::Start(start.clone()), &RULES, &mut Fresh, &mut writes);
@@ -178,7 +178,8 @@ pub(crate) async fn held_candidates_are_passed_by_and_then_waited_for(stage: &St
         async move {
             let seen = store.run_tx("test_look", start(Uuid::now_v7()), move |tx, start| {
                 Box::pin(async move {
-                    let view: View = pool::load_starts(tx, &[start], look, START_MS).await?;
+                    let view: View =
+                        pool::load_starts(tx, std::slice::from_ref(start), look, START_MS).await?;
                     let mut seen: Vec<MachineId> = view.pool.keys().copied().collect();
                     seen.sort_unstable();
                     Ok(End::RollBack(seen))
@@ -189,7 +190,7 @@ pub(crate) async fn held_candidates_are_passed_by_and_then_waited_for(stage: &St
     };
     let mut holder = stage.store.begin_hot().await.unwrap();
     let first = start(Uuid::now_v7());
-    let held = pool::load_starts(holder.tx(), &[&first], Look::PassBy, START_MS).await.unwrap();
+    let held = pool::load_starts(holder.tx(), &[first], Look::PassBy, START_MS).await.unwrap();
     assert!(held.pool.contains_key(&machine(1)), "the lowest of equals");
     assert_eq!(look(Look::PassBy).await, [machine(2)]);
     let mut waiting = tokio::spawn(look(Look::Wait));

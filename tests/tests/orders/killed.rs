@@ -75,16 +75,8 @@ pub(crate) async fn killed_between_answer_and_commit_it_asks_again_and_charges_o
     let mut holder = PgConnection::connect(&url).await.unwrap();
     holder.execute("BEGIN; SELECT 1 FROM orders FOR UPDATE").await.unwrap();
     till.link.mend();
-    until_true("a commit that waits for the order's row", PATIENCE, || async {
-        let waiting: Vec<(i64,)> = rows
-            .all(
-                "SELECT count(*) FROM pg_stat_activity \
-                 WHERE datname = current_database() AND wait_event_type = 'Lock'",
-            )
-            .await;
-        waiting[0].0 > 0
-    })
-    .await;
+    until_true("a commit that waits for the order's row", PATIENCE, || rows.somebody_waits_for_a_lock())
+        .await;
     assert_eq!(till.gateway.count(Op::Authorise, &order.order_id), 1);
     assert_eq!(till.gateway.ledger().net(&order.order_id), 250, "it has the money");
     till.shop.replicas[0].server.kill();

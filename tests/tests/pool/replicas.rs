@@ -1,5 +1,6 @@
 //! Several replicas on one PostgreSQL database.
 
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::task::JoinSet;
 use vendfleet_proto::v1::{self, PaymentMode, PurchaseState, SessionState};
 use vendfleet_tests::{
@@ -109,4 +110,30 @@ pub(crate) async fn a_replica_frozen_past_its_claim_wakes_up_and_changes_nothing
     till.shop.replicas[0].server.kill();
     till.shop.replicas[0].restart().await;
     assert_eq!(check_paid(&till).await.completed, 2);
+}
+
+/// Another replica, as this one sees it: a connection that holds a machine's row and says nothing.
+pub(crate) async fn who_waits_for_a_machine_that_another_replica_holds_keeps_no_choice_waiting() {
+    let shop = Shop::start(Engine::Postgres, 1, |o| o.set("database.lock_timeout_ms", 60_000)).await;
+    machine(&shop, 0).await;
+    machine(&shop, 0).await;
+    let product = shop.product("COLA", 20).await;
+    let (ann, bob) = (Buyer::new(&shop, 0, "ann"), Buyer::new(&shop, 0, "bob"));
+    let held = ann.start().await;
+    let mut holder = PgConnection::connect(&shop.database_url().expect("PostgreSQL")).await.unwrap();
+    holder.execute("BEGIN; SELECT 1 FROM pool WHERE free_at_ms = 0 FOR NO KEY UPDATE").await.unwrap();
+    let waits = tokio::spawn(async move { bob.start().await });
+    let rows = shop.rows().await;
+    until_true("a start that waits for the machine's row", PATIENCE, || rows.somebody_waits_for_a_lock())
+        .await;
+    // The choice is made, and its purchase ends, while it waits.
+    ann.choose(&Buyer::choice(&held, &product, PaymentMode::None)).await.unwrap();
+    assert_eq!(ann.over(&held.session.session_id).await.state(), SessionState::Completed);
+    assert!(rows.somebody_waits_for_a_lock().await, "it still waits");
+    assert!(!waits.is_finished());
+    holder.execute("ROLLBACK").await.unwrap();
+    let got = waits.await.unwrap();
+    assert_ne!(got.session.machine_id, held.session.machine_id, "the machine it waited for");
+    let checked = check(&shop).await;
+    assert_eq!((checked.sessions, checked.completed), (2, 1));
 }

@@ -3,10 +3,12 @@
 use super::{Answers, CommitSettings, GroupCommit, HotWrite};
 use crate::context::Context;
 use crate::metrics::Metrics;
-use crate::store::{Store, StoreError, StoreOptions, Target};
+use crate::store::{Store, StoreError, StoreOptions, Target, Turns};
 use prometheus_client::registry::Registry;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Answers each call with how many went together.
 struct Together;
@@ -35,28 +37,31 @@ impl HotWrite for Together {
     }
 }
 
+const SETTINGS: CommitSettings = CommitSettings {
+    lanes: 1,
+    max_batch_calls: 8,
+    max_batch_weight: 8,
+    max_queued_calls: 8,
+    max_queued_ms: 60_000,
+};
+
+async fn open(folder: &tempfile::TempDir, context: &Context) -> Store {
+    let options = StoreOptions::new(Target::Sqlite(folder.path().join("store.db")));
+    Store::open(&options, context.clone()).await.unwrap()
+}
+
+fn start<W: HotWrite>(write: W, store: &Store, context: &Context, turns: &[Turns]) -> GroupCommit<W> {
+    let metrics = Metrics::new(&mut Registry::default()).commit;
+    GroupCommit::start(write, store, context, &metrics, SETTINGS, turns)
+}
+
 #[tokio::test]
 async fn on_sqlite_what_comes_while_a_lane_waits_for_its_turn_goes_with_its_batch() {
     let folder = tempfile::tempdir().unwrap();
     let context = Context::system();
-    let options = StoreOptions::new(Target::Sqlite(folder.path().join("store.db")));
-    let store = Store::open(&options, context.clone()).await.unwrap();
-    let settings = CommitSettings {
-        lanes: 1,
-        max_batch_calls: 8,
-        max_batch_weight: 8,
-        max_queued_calls: 8,
-        max_queued_ms: 60_000,
-    };
-    let turns = store.turns(settings.lanes);
-    let group = GroupCommit::start(
-        Together,
-        &store,
-        &context,
-        &Metrics::new(&mut Registry::default()).commit,
-        settings,
-        &turns,
-    );
+    let store = open(&folder, &context).await;
+    let turns = store.turns(SETTINGS.lanes);
+    let group = start(Together, &store, &context, &turns);
     let others = turns[0].take(Duration::ZERO).await;
     let first = group.enqueue(0, ()).unwrap();
     // On this one thread the lane comes as far as it can.
@@ -66,5 +71,63 @@ async fn on_sqlite_what_comes_while_a_lane_waits_for_its_turn_goes_with_its_batc
     let second = group.enqueue(0, ()).unwrap();
     drop(others);
     assert_eq!((first.await.unwrap().unwrap(), second.await.unwrap().unwrap()), (2, 2));
+    store.close().await;
+}
+
+/// What is `true` is answered for good once somebody allows it.
+struct Patient(Arc<Notify>);
+
+impl HotWrite for Patient {
+    type Call = bool;
+    /// Whether it is the last word, if there has to be another one.
+    type Answer = Option<bool>;
+    type Key = Infallible;
+
+    const WHAT: &'static str = "patient calls of a test";
+
+    fn key(_: &bool) -> Option<Infallible> {
+        None
+    }
+
+    fn weight(_: &bool) -> usize {
+        1
+    }
+
+    async fn commit_once(&self, calls: &[bool], _: bool) -> Result<Answers<Self>, StoreError> {
+        Ok(calls.iter().map(|waits| Ok(waits.then_some(false))).collect())
+    }
+
+    fn needs_check(_: &StoreError) -> bool {
+        false
+    }
+
+    fn is_provisional(answer: &Option<bool>) -> bool {
+        *answer == Some(false)
+    }
+
+    async fn revise(&self, calls: &[bool], _: Answers<Self>) -> Answers<Self> {
+        self.0.notified().await;
+        calls.iter().map(|_| Ok(Some(true))).collect()
+    }
+}
+
+#[tokio::test]
+async fn who_is_looked_at_again_keeps_nobody_waiting_who_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let context = Context::system();
+    let store = open(&folder, &context).await;
+    let turns = store.turns(SETTINGS.lanes);
+    let may_end = Arc::new(Notify::new());
+    let patient = start(Patient(Arc::clone(&may_end)), &store, &context, &turns);
+    let others = start(Together, &store, &context, &turns);
+
+    let mut revised = patient.enqueue(0, true).unwrap();
+    let settled = patient.enqueue(0, false).unwrap();
+    assert_eq!(settled.await.unwrap().unwrap(), None, "of one batch with it");
+    assert_eq!(others.submit(0, ()).await.unwrap(), 1, "the turn is others' meanwhile");
+    revised.try_recv().unwrap_err();
+    may_end.notify_one();
+    assert_eq!(revised.await.unwrap().unwrap(), Some(true));
+    assert_eq!(patient.submit(0, false).await.unwrap(), None, "and the lane goes on");
     store.close().await;
 }

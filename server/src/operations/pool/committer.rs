@@ -3,13 +3,12 @@
 use super::After;
 use crate::context::Context;
 use crate::domain::pool::{
-    self, Answer, Command, Pick, Pooled, Refusal, Session, Settings as Rules, Start, Writes,
+    self, Answer, Command, Pick, Pooled, Refusal, Session, Settings as Rules, Start, View, Writes,
 };
-use crate::error::ApiError;
 use crate::operations::commit::{Answers, HotWrite, is_data, refusal};
 use crate::operations::deps::ContextIds;
 use crate::store::pool::{self as store, Look};
-use crate::store::{Engine, Store, StoreError, UniqueKey};
+use crate::store::{Engine, Store, StoreError, Tx, UniqueKey};
 use std::collections::HashSet;
 use std::convert::Infallible;
 use uuid::Uuid;
@@ -64,10 +63,16 @@ pub(super) enum Granted {
         refusal: Refusal,
         /// Machines that match the filter, idle or not, when none is idle.
         fitting: u64,
+        /// A machine that matches was idle as far as is committed, and somebody held it just then.
+        passed_by: bool,
     },
 }
 
 impl Granted {
+    pub(super) fn refused(refusal: Refusal) -> Self {
+        Self::Refused { refusal, fitting: 0, passed_by: false }
+    }
+
     pub(super) fn is_none_idle(&self) -> bool {
         matches!(self, Self::Refused { refusal: Refusal::NoIdleMachine, .. })
     }
@@ -97,35 +102,20 @@ impl HotWrite for StartWrite {
     }
 
     async fn commit_once(&self, calls: &[Start], _: bool) -> Result<Answers<Self>, StoreError> {
-        let all: Vec<&Start> = calls.iter().collect();
-        let (granted, passed_by) = self.look(&all, Look::PassBy).await?;
-        let mut granted: Vec<Result<Granted, ApiError>> = granted.into_iter().map(Ok).collect();
-        let refused: Vec<usize> = granted
-            .iter()
-            .enumerate()
-            .filter(|(_, granted)| granted.as_ref().is_ok_and(Granted::is_none_idle))
-            .filter(|(at, _)| calls.get(*at).is_some_and(|start| passed_by.contains(&start.pick)))
-            .map(|(at, _)| at)
-            .collect();
-        if !refused.is_empty() {
-            let again: Vec<&Start> = refused.iter().filter_map(|at| calls.get(*at)).collect();
-            let second = self.look_again(&again).await;
-            for (at, second) in refused.into_iter().zip(second) {
-                granted[at] = second;
-            }
-        }
-        Ok(granted)
+        Ok(self.look(calls, Look::PassBy).await?.into_iter().map(Ok).collect())
     }
 
     fn needs_check(_: &StoreError) -> bool {
         false
     }
-}
 
-impl StartWrite {
-    /// What the first look gave is committed, so a second look that fails is the failure of those alone who were in it; a data
-    /// error of one of them is that one's, as in a batch.
-    async fn look_again(&self, starts: &[&Start]) -> Vec<Result<Granted, ApiError>> {
+    fn is_provisional(granted: &Granted) -> bool {
+        matches!(granted, Granted::Refused { passed_by: true, .. })
+    }
+
+    /// The second look. What the first one gave is committed, so one that fails is the failure of those alone who were in it; a
+    /// data error of one of them is that one's, as in a batch.
+    async fn revise(&self, starts: &[Start], _: Answers<Self>) -> Answers<Self> {
         let mut answers = Vec::with_capacity(starts.len());
         let mut work = vec![starts];
         while let Some(part) = work.pop() {
@@ -143,13 +133,15 @@ impl StartWrite {
         }
         answers
     }
+}
 
+impl StartWrite {
     /// A lost race is tried again within the store's bound.
-    async fn look_patiently(&self, starts: &[&Start]) -> Result<Vec<Granted>, StoreError> {
+    async fn look_patiently(&self, starts: &[Start]) -> Result<Vec<Granted>, StoreError> {
         let mut attempt = 0;
         loop {
             let error = match self.look(starts, Look::Wait).await {
-                Ok((granted, _)) => return Ok(granted),
+                Ok(granted) => return Ok(granted),
                 Err(error) => error,
             };
             match self.store.back_off(STARTS, attempt, &error) {
@@ -160,8 +152,8 @@ impl StartWrite {
         }
     }
 
-    /// What each came to, and for which filters a machine was passed by that somebody held.
-    async fn look(&self, starts: &[&Start], look: Look) -> Result<(Vec<Granted>, HashSet<Pick>), StoreError> {
+    /// What each came to.
+    async fn look(&self, starts: &[Start], look: Look) -> Result<Vec<Granted>, StoreError> {
         let mut hot = self.store.begin_hot().await?;
         let tx = hot.tx();
         let mut view = store::load_starts(tx, starts, look, self.context.now_ms()).await?;
@@ -171,7 +163,7 @@ impl StartWrite {
         // When the machine is taken, not when it was asked for: the session before it has ended by then.
         let at_ms = self.context.now_ms();
         for start in starts {
-            let command = Command::Start(Start { at_ms, ..(*start).clone() });
+            let command = Command::Start(Start { at_ms, ..start.clone() });
             granted.push(match pool::fold(&mut view, &command, &self.rules, &mut ids, &mut writes) {
                 Answer::Started { session, already } => {
                     if !already {
@@ -180,44 +172,45 @@ impl StartWrite {
                     let pooled = view.pool.get(&session.machine).filter(|_| !already).cloned();
                     Granted::Session { session, already, pooled }
                 }
-                Answer::Refused(refusal) => Granted::Refused { refusal, fitting: 0 },
+                Answer::Refused(refusal) => Granted::refused(refusal),
                 other => return Err(StoreError::Bug(format!("a start was answered with {other:?}").into())),
             });
         }
-        self.count_fitting(tx, starts, &mut granted).await?;
-        let mut passed_by = HashSet::new();
-        // SQLite has one writer: nothing can have been passed by.
-        if look == Look::PassBy && self.store.engine() == Engine::Postgres {
-            let refused = starts.iter().zip(&granted).filter(|(_, granted)| granted.is_none_idle());
-            let refused: HashSet<&Pick> = refused.map(|(start, _)| &start.pick).collect();
-            for pick in refused {
-                if store::passed_by(tx, pick, &view).await? {
-                    passed_by.insert(pick.clone());
-                }
-            }
-        }
+        self.explain(tx, starts, look, &view, &mut granted).await?;
         if store::is_nothing(&writes) {
             hot.roll_back().await?;
         } else {
             store::write(tx, &view, &writes).await.map_err(again)?;
             hot.commit().await?;
         }
-        Ok((granted, passed_by))
+        Ok(granted)
     }
 
-    /// Costs only those who are refused.
-    async fn count_fitting(
+    /// How many machines match, and whether one of them was passed by, of those for whom none is idle.
+    async fn explain(
         &self,
-        session: &mut crate::store::Session,
-        starts: &[&Start],
+        tx: &mut Tx,
+        starts: &[Start],
+        look: Look,
+        view: &View,
         granted: &mut [Granted],
     ) -> Result<(), StoreError> {
         let refused = starts.iter().zip(granted.iter()).filter(|(_, granted)| granted.is_none_idle());
-        let picks: HashSet<_> = refused.map(|(start, _)| &start.pick).collect();
-        let counts = store::fitting(session, &picks).await?;
+        let picks: HashSet<&Pick> = refused.map(|(start, _)| &start.pick).collect();
+        let counts = store::fitting(tx, &picks).await?;
+        let mut held = HashSet::new();
+        // SQLite has one writer: nothing can have been passed by.
+        if look == Look::PassBy && self.store.engine() == Engine::Postgres {
+            for pick in picks {
+                if store::passed_by(tx, pick, view).await? {
+                    held.insert(pick);
+                }
+            }
+        }
         for (start, granted) in starts.iter().zip(granted) {
-            if let Granted::Refused { refusal: Refusal::NoIdleMachine, fitting } = granted {
+            if let Granted::Refused { refusal: Refusal::NoIdleMachine, fitting, passed_by } = granted {
                 *fitting = counts.get(&start.pick).copied().unwrap_or(0);
+                *passed_by = held.contains(&start.pick);
             }
         }
         Ok(())

@@ -57,7 +57,7 @@ pub async fn start_work(deps: &Deps, new: NewStart) -> Result<Begun, ApiError> {
     let granted = grant(deps, start, wait).await?;
     let (session, already, pooled) = match granted {
         Granted::Session { session, already, pooled } => (session, already, pooled),
-        Granted::Refused { refusal: Refusal::NoIdleMachine, fitting } => {
+        Granted::Refused { refusal: Refusal::NoIdleMachine, fitting, .. } => {
             return Err(no_idle(NoIdle::AtOnce, fitting, &deps.context));
         }
         Granted::Refused { refusal, .. } => {
@@ -84,7 +84,7 @@ async fn grant(deps: &Deps, start: Start, wait: Duration) -> Result<Granted, Api
             return pool.starts.submit(lane_of_start(&start), start).await;
         }
         match pool.starts.submit(lane_of_start(&start), start.clone()).await? {
-            Granted::Refused { refusal: Refusal::NoIdleMachine, fitting } => looked = Some(fitting),
+            Granted::Refused { refusal: Refusal::NoIdleMachine, fitting, .. } => looked = Some(fitting),
             granted => return Ok(granted),
         }
     } else {
@@ -94,7 +94,7 @@ async fn grant(deps: &Deps, start: Start, wait: Duration) -> Result<Granted, Api
             return Ok(if begun.fingerprint == start.fingerprint {
                 Granted::Session { session: begun, already: true, pooled: None }
             } else {
-                Granted::Refused { refusal: Refusal::RequestReused(begun.id.0), fitting: 0 }
+                Granted::refused(Refusal::RequestReused(begun.id.0))
             });
         }
     }

@@ -36,12 +36,7 @@ pub enum Look {
 
 /// Locks, for each filter of these calls, at least as many free machines as could be needed, lowest (usage, last picked, id) first, and
 /// loads what the fold needs. `own_ms` is this server's clock.
-pub async fn load_starts(
-    tx: &mut Tx,
-    starts: &[&Start],
-    look: Look,
-    own_ms: i64,
-) -> Result<View, StoreError> {
+pub async fn load_starts(tx: &mut Tx, starts: &[Start], look: Look, own_ms: i64) -> Result<View, StoreError> {
     let mut view = View { clock_ms: clock::clock_ms(tx, own_ms).await?, ..View::default() };
     let picks: HashSet<&Pick> = starts.iter().map(|start| &start.pick).collect();
     let mut waited_for = BTreeSet::new();

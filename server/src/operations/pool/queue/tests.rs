@@ -56,7 +56,7 @@ impl Hall {
 }
 
 fn nothing() -> Granted {
-    Granted::Refused { refusal: Refusal::NoIdleMachine, fitting: 3 }
+    Granted::Refused { refusal: Refusal::NoIdleMachine, fitting: 3, passed_by: false }
 }
 
 fn session(start: &Start) -> Granted {
