@@ -26,8 +26,13 @@ macro_rules! step {
 }
 
 /// Every step, oldest first. A step that was released never changes.
-const STEPS: &[Step] =
-    &[step!(1, "0001_init"), step!(2, "0002_orders"), step!(3, "0003_pool"), step!(4, "0004_retention")];
+const STEPS: &[Step] = &[
+    step!(1, "0001_init"),
+    step!(2, "0002_orders"),
+    step!(3, "0003_pool"),
+    step!(4, "0004_retention"),
+    step!(5, "0005_room_for_updates"),
+];
 
 /// The version [`Store::migrate`] brings a database to.
 pub const SCHEMA_VERSION: i64 = STEPS[STEPS.len() - 1].version;

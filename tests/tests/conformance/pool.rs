@@ -4,7 +4,7 @@
 use crate::stage::{START_MS, Stage};
 use server::domain::ids::{Ids, MachineId, PurchaseId, SessionId};
 use server::domain::pool::{
-    Answer, Choose, Command, Mode, Pick, Purchase, Session, Settings, Start, View, Writes, fold,
+    Answer, Choose, Command, MachineKind, Mode, Pick, Purchase, Session, Settings, Start, View, Writes, fold,
 };
 use server::store::pool::{self, Look};
 use server::store::{End, Engine, Store, StoreError, UniqueKey};
@@ -58,11 +58,11 @@ fn start(request_id: Uuid) -> Start {
     }
 }
 
-fn choose(session: SessionId) -> Command {
+fn choose(session: &Session) -> Command {
     Command::Choose(Choose {
         purchase: PurchaseId(Uuid::now_v7()),
-        session,
-        token_fits: true,
+        session: session.id,
+        on: Some((session.machine, MachineKind::Virtual)),
         product: COLA,
         expected_price: None,
         mode: Mode::Gateway,
@@ -92,7 +92,7 @@ async fn begin(store: &Store, start: Start) -> Result<Session, StoreError> {
     begun.await
 }
 
-async fn buy(store: &Store, session: SessionId) -> Purchase {
+async fn buy(store: &Store, session: &Session) -> Purchase {
     let bought = store.run_tx("test_buy", choose(session), |tx, command| {
         Box::pin(async move {
             let mut view = pool::load(tx, std::slice::from_ref(command), START_MS).await?;
@@ -116,7 +116,7 @@ pub(crate) async fn sessions_and_purchases_read_back_as_they_were_written(stage:
     let found = pool::find_started(&mut reading, "kiosk", &session.request_id).await.unwrap();
     assert_eq!(found.unwrap(), session);
     drop(reading);
-    let purchase = buy(&stage.store, session.id).await;
+    let purchase = buy(&stage.store, &session).await;
     let mut reading = stage.store.read().await.unwrap();
     assert_eq!(pool::find_purchase(&mut reading, purchase.id).await.unwrap().unwrap(), purchase);
     let (pooled, held) = pool::of_machine(&mut reading, session.machine).await.unwrap().unwrap();
@@ -149,7 +149,7 @@ pub(crate) async fn a_due_purchase_goes_to_one_worker(stage: &Stage) {
     hall(stage, 12).await;
     for _ in 0..12 {
         let session = begin(&stage.store, start(Uuid::now_v7())).await.unwrap();
-        buy(&stage.store, session.id).await;
+        buy(&stage.store, &session).await;
     }
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..4 {

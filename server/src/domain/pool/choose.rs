@@ -74,7 +74,7 @@ pub(super) fn choose(
 
 fn check(view: &View, choose: &Choose) -> Result<(Session, Pooled, Chosen), Refusal> {
     let session = view.sessions.get(&choose.session).ok_or(Refusal::SessionNotFound(choose.session))?;
-    if !choose.token_fits {
+    if choose.on.is_none() {
         return Err(Refusal::TokenMismatch(session.id));
     }
     let pooled = view.pool.get(&session.machine).ok_or(Refusal::MachineNotFound(session.machine))?;

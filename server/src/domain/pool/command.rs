@@ -78,8 +78,8 @@ pub struct Choose {
     pub purchase: PurchaseId,
     /// The session.
     pub session: SessionId,
-    /// Whether the caller's token is the session's.
-    pub token_fits: bool,
+    /// The session's machine, as the caller's token says; `None`: the token is not the session's.
+    pub on: Option<(MachineId, MachineKind)>,
     /// The product.
     pub product: ProductId,
     /// The price the customer saw.

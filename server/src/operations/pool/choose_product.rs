@@ -3,7 +3,7 @@
 use super::committer::lane_of;
 use super::get_session::{SessionNow, now};
 use super::refusal::refused;
-use super::start_work::is_token;
+use super::token::place;
 use crate::domain::ids::{PurchaseId, SessionId};
 use crate::domain::pool::{Answer, Choose, Command, MachineKind, Mode, Purchase, Refusal};
 use crate::domain::request::RequestKey;
@@ -43,7 +43,7 @@ pub async fn choose_product(deps: &Deps, new: NewChoice) -> Result<(Purchase, Se
     let command = Command::Choose(Choose {
         purchase: PurchaseId(deps.context.new_id()),
         session: new.session,
-        token_fits: is_token(&deps.key, new.session, &new.token),
+        on: place(&deps.key, new.session, &new.token),
         product: new.product,
         expected_price: new.expected_price,
         mode: new.mode,

@@ -14,6 +14,7 @@ mod refusal;
 mod reset_machine;
 mod resolve_purchase;
 mod start_work;
+mod token;
 
 pub use choose_product::{NewChoice, choose_product};
 pub use get_session::{SessionName, SessionNow, get_session};

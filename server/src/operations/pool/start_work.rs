@@ -3,7 +3,7 @@
 use super::committer::{Granted, lane_of_start};
 use super::get_session::{SessionNow, now};
 use super::refusal::{NoIdle, no_idle, refused};
-use crate::auth::SecretKey;
+use super::token::token;
 use crate::domain::ids::SessionId;
 use crate::domain::pool::{Pick, Refusal, Start};
 use crate::domain::request::RequestKey;
@@ -67,12 +67,12 @@ pub async fn start_work(deps: &Deps, new: NewStart) -> Result<Begun, ApiError> {
             });
         }
     };
-    let token = token(&deps.key, session.id);
     let now = match pooled {
         // Just begun: there is nothing to read.
         Some(pooled) => SessionNow::new(&session, None, &pooled, session.lease_until_ms.saturating_sub(1)),
         None => Box::pin(now(deps, session.id)).await?,
     };
+    let token = token(&deps.key, now.session.id, (now.session.machine, now.kind));
     Ok(Begun { now, token, already })
 }
 
@@ -99,19 +99,4 @@ async fn grant(deps: &Deps, start: Start, wait: Duration) -> Result<Granted, Api
         }
     }
     Box::pin(pool.queue.wait(start, wait, looked)).await
-}
-
-/// What proves that a choice is this session's: nothing to store, and the same whenever it is asked for.
-pub(super) fn token(key: &SecretKey, session: SessionId) -> String {
-    hex::encode(key.hash(&seed(session)))
-}
-
-/// Whether this is the session's token; takes as long for a near miss as for a far one.
-pub(super) fn is_token(key: &SecretKey, session: SessionId, token: &str) -> bool {
-    let mut given = [0; 32];
-    hex::decode_to_slice(token, &mut given).is_ok() && key.matches(&seed(session), &given)
-}
-
-fn seed(session: SessionId) -> Vec<u8> {
-    [b"session".as_slice(), session.as_bytes()].concat()
 }

@@ -130,20 +130,31 @@ pub async fn load(tx: &mut Tx, commands: &[Command], own_ms: i64) -> Result<View
     Ok(view)
 }
 
-/// What the commands name; machines by what never changes. On SQLite those of sessions come with these.
+/// What the commands name; machines by what never changes, and a choice's own by its token. On SQLite those of sessions come
+/// with these.
 async fn find(tx: &mut Tx, commands: &[Command]) -> Result<Named, StoreError> {
     let mut named = Named::default();
     let mut machines = BTreeSet::new();
     let mut purchases = BTreeSet::new();
+    let mut somewhere = BTreeSet::new();
     for command in commands {
         match command {
             Command::Start(_) => {}
             Command::Choose(choose) => {
                 named.sessions.insert(choose.session);
+                match choose.on {
+                    Some((machine, kind)) => {
+                        named.machines.insert(machine, kind == MachineKind::Real);
+                    }
+                    None => {
+                        somewhere.insert(choose.session);
+                    }
+                }
             }
             Command::Reset(reset) => {
                 machines.insert(reset.machine);
                 named.sessions.insert(reset.session);
+                somewhere.insert(reset.session);
             }
             Command::Resolve(resolve) => {
                 purchases.insert(resolve.purchase);
@@ -162,7 +173,7 @@ async fn find(tx: &mut Tx, commands: &[Command]) -> Result<Named, StoreError> {
         named.machines.insert(MachineId(c.uuid()?), is_real(c.int()?));
     }
     if tx.engine() == Engine::Postgres {
-        let keys: Vec<&[u8; 16]> = named.sessions.iter().map(SessionId::as_bytes).collect();
+        let keys: Vec<&[u8; 16]> = somewhere.iter().map(SessionId::as_bytes).collect();
         for row in SESSIONS_ON.fetch(tx, &keys).await? {
             let mut c = row.columns();
             c.uuid()?;

@@ -3,8 +3,9 @@
 use super::world::{LEASE_MS, PRODUCT, World, euro};
 use crate::domain::payment::{PaymentStatus, Trouble};
 use crate::domain::pool::{
-    Answer, Choose, Command, Failure, JobDone, LATE_VEND, MACHINE_RESTING, Mode, PURCHASE_IN_DOUBT, Purchase,
-    PurchaseState, Refusal, Resolution, Resolve, Said, SessionState, Standing, Writes, hear, notice,
+    Answer, Choose, Command, Failure, JobDone, LATE_VEND, MACHINE_RESTING, MachineKind, Mode,
+    PURCHASE_IN_DOUBT, Purchase, PurchaseState, Refusal, Resolution, Resolve, Said, SessionState, Standing,
+    Writes, hear, notice,
 };
 
 fn unknown() -> JobDone {
@@ -244,7 +245,7 @@ fn a_changed_price_is_refused_and_nothing_changes() {
     let answer = world.tell(&Command::Choose(Choose {
         purchase,
         session,
-        token_fits: true,
+        on: Some((machine, MachineKind::Virtual)),
         product: PRODUCT,
         expected_price: Some((euro(), 140)),
         mode: Mode::None,

@@ -141,10 +141,12 @@ impl World {
 
     pub(super) fn choose(&mut self, session: SessionId, mode: Mode, request: u128) -> Answer {
         let purchase = PurchaseId(self.ids.uuid_v7());
+        let machine = self.view.sessions.get(&session).map(|session| session.machine);
+        let pooled = machine.and_then(|machine| self.view.pool.get(&machine));
         self.tell(&Command::Choose(Choose {
             purchase,
             session,
-            token_fits: true,
+            on: pooled.map(|pooled| (pooled.id, pooled.kind)),
             product: PRODUCT,
             expected_price: None,
             mode,

@@ -1,0 +1,2 @@
+-- SQLite writes a row where it is, and an index only if its columns change.
+SELECT 1;
