@@ -170,7 +170,7 @@ section! {
         reservation_ms: u64 = 30_000,
         rest_after: u32 = 3,
         rest_ms: u64 = 60_000,
-        lanes: usize = 1,
+        lanes: usize = 2,
         max_batch_commands: usize = 8_192,
         queue_commands: usize = 8_192,
         waiting_callers: usize = 4_096,

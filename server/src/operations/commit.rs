@@ -19,6 +19,12 @@ use tokio::sync::{mpsc, oneshot};
 /// A caller that found the queue full, or waited in it for too long, may ask again after this.
 const OVERLOADED_RETRY: Duration = Duration::from_secs(2);
 
+/// A turn given to others that comes back sooner found nobody to take it.
+const AT_ONCE: Duration = Duration::from_micros(100);
+
+/// Fewer calls than this are better off in one batch than in two side by side.
+const FEW: usize = 256;
+
 /// What a batch's members are answered with.
 pub(crate) type Answers<W> = Vec<Result<<W as HotWrite>::Answer, ApiError>>;
 
@@ -89,6 +95,8 @@ pub(crate) struct CommitSettings {
     pub(crate) max_batch_weight: usize,
     /// Most calls waiting per lane; one more is refused with OVERLOADED before any work.
     pub(crate) max_queued_calls: usize,
+    /// A batch stays open while the server has other things to do, until its first call has waited for this long.
+    pub(crate) open_for: Duration,
     /// A call that has waited longer than this is refused with OVERLOADED, ms: its caller has given up.
     pub(crate) max_queued_ms: u64,
 }
@@ -158,6 +166,14 @@ impl<W: HotWrite> GroupCommit<W> {
         answer.await.unwrap_or_else(|_| Err(ApiError::unavailable("the committer's lane ended")))
     }
 
+    /// The lane for a call that any will do for: the first that few wait in, else the shortest.
+    pub(crate) fn any_lane(&self) -> u64 {
+        let waiting = |lane: &mpsc::Sender<Job<W>>| lane.max_capacity() - lane.capacity();
+        let lengths = || (0..).zip(self.lanes.iter().map(waiting));
+        let few = lengths().find(|(_, waiting)| *waiting < FEW);
+        few.or_else(|| lengths().min_by_key(|(_, waiting)| *waiting)).map_or(0, |(lane, _)| lane)
+    }
+
     /// Queues a call like [`GroupCommit::submit`], behind all that were queued before, and gives where its answer comes.
     ///
     /// # Errors
@@ -205,7 +221,8 @@ impl<W: HotWrite> Lane<W> {
                 Some(turn) => turn.give_way(first.queued_at).await,
                 None => self.turns.take(first.queued_at).await,
             });
-            let batch = self.next_batch(first).await;
+            self.let_others_go(first.queued_at).await;
+            let batch = self.next_batch(first);
             self.metrics.queue_requests.dec_by(i64::try_from(batch.len()).unwrap_or(0));
             let fresh = self.refuse_stale(batch);
             if !fresh.is_empty() {
@@ -223,10 +240,22 @@ impl<W: HotWrite> Lane<W> {
         self.receiver.recv().await
     }
 
-    async fn next_batch(&mut self, first: Job<W>) -> Vec<Job<W>> {
-        // On a busy server other calls are parsed and about to be queued: one turn for them makes the batch larger, and costs an
-        // idle one nothing. Fewer, larger commits are most of what throughput is.
-        tokio::task::yield_now().await;
+    /// On a busy server other calls are parsed and about to be queued, and the last batch's answers are about to leave: a commit
+    /// would compete with both for the processors. Turns for them make the batch larger, and cost an idle server nothing. Fewer,
+    /// larger commits are most of what throughput is.
+    async fn let_others_go(&self, since: Duration) {
+        let mut before = self.context.elapsed();
+        loop {
+            tokio::task::yield_now().await;
+            let now = self.context.elapsed();
+            if now.saturating_sub(before) < AT_ONCE || now.saturating_sub(since) >= self.settings.open_for {
+                return;
+            }
+            before = now;
+        }
+    }
+
+    fn next_batch(&mut self, first: Job<W>) -> Vec<Job<W>> {
         let mut keys: HashSet<W::Key> = W::key(&first.call).into_iter().collect();
         let mut weight = W::weight(&first.call);
         let mut batch = vec![first];

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{Answers, CommitSettings, GroupCommit, HotWrite};
+use super::{Answers, CommitSettings, FEW, GroupCommit, HotWrite};
 use crate::context::Context;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, StoreOptions, Target, Turns};
@@ -42,6 +42,7 @@ const SETTINGS: CommitSettings = CommitSettings {
     max_batch_calls: 8,
     max_batch_weight: 8,
     max_queued_calls: 8,
+    open_for: Duration::from_millis(100),
     max_queued_ms: 60_000,
 };
 
@@ -51,8 +52,18 @@ async fn open(folder: &tempfile::TempDir, context: &Context) -> Store {
 }
 
 fn start<W: HotWrite>(write: W, store: &Store, context: &Context, turns: &[Turns]) -> GroupCommit<W> {
+    start_with(SETTINGS, write, store, context, turns)
+}
+
+fn start_with<W: HotWrite>(
+    settings: CommitSettings,
+    write: W,
+    store: &Store,
+    context: &Context,
+    turns: &[Turns],
+) -> GroupCommit<W> {
     let metrics = Metrics::new(&mut Registry::default()).commit;
-    GroupCommit::start(write, store, context, &metrics, SETTINGS, turns)
+    GroupCommit::start(write, store, context, &metrics, settings, turns)
 }
 
 #[tokio::test]
@@ -129,5 +140,57 @@ async fn who_is_looked_at_again_keeps_nobody_waiting_who_is_not() {
     may_end.notify_one();
     assert_eq!(revised.await.unwrap().unwrap(), Some(true));
     assert_eq!(patient.submit(0, false).await.unwrap(), None, "and the lane goes on");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_batch_stays_open_while_others_have_something_to_do_until_its_first_call_has_waited_for_long_enough()
+ {
+    let folder = tempfile::tempdir().unwrap();
+    let (context, clock) = Context::manual(1_790_000_000_000, 1);
+    let store = open(&folder, &context).await;
+    let group = start(Together, &store, &context, &store.turns(SETTINGS.lanes));
+    let first = group.enqueue(0, ()).unwrap();
+    // Each turn of the others takes 10 ms.
+    let go = async || {
+        clock.advance(Duration::from_millis(10));
+        tokio::task::yield_now().await;
+    };
+    for _ in 0..9 {
+        go().await;
+    }
+    let last = group.enqueue(0, ()).unwrap();
+    go().await;
+    let late = group.enqueue(0, ()).unwrap();
+    assert_eq!((first.await.unwrap().unwrap(), last.await.unwrap().unwrap()), (2, 2));
+    assert_eq!(late.await.unwrap().unwrap(), 1);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_any_lane_will_do_for_is_split_only_when_it_is_a_crowd() {
+    let folder = tempfile::tempdir().unwrap();
+    let context = Context::system();
+    let store = open(&folder, &context).await;
+    let settings = CommitSettings {
+        lanes: 2,
+        max_batch_calls: 4 * FEW,
+        max_batch_weight: 4 * FEW,
+        max_queued_calls: 4 * FEW,
+        ..SETTINGS
+    };
+    let turns = [Turns::default(), Turns::default()];
+    let group = start_with(settings, Together, &store, &context, &turns);
+    // No lane runs meanwhile: this is their one thread.
+    let all: Vec<_> = (0..2 * FEW + 2).map(|_| group.enqueue(group.any_lane(), ()).unwrap()).collect();
+    let mut together = Vec::new();
+    for coming in all {
+        together.push(coming.await.unwrap().unwrap());
+    }
+    assert!(together.iter().all(|calls| *calls == FEW + 1), "{together:?}");
+    let few = [group.enqueue(group.any_lane(), ()).unwrap(), group.enqueue(group.any_lane(), ()).unwrap()];
+    for coming in few {
+        assert_eq!(coming.await.unwrap().unwrap(), 2);
+    }
     store.close().await;
 }

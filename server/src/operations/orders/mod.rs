@@ -25,6 +25,7 @@ use crate::operations::deps::ContextIds;
 use crate::store::{End, Store, orders as store};
 use committer::{OrderWrite, lane_of};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// A batch closes when its orders have this many lines together: one transaction locks no more products.
@@ -69,6 +70,7 @@ impl Orders {
             max_batch_calls: settings.max_batch_commands,
             max_batch_weight: MAX_BATCH_LINES,
             max_queued_calls: settings.max_queued_commands,
+            open_for: Duration::ZERO,
             max_queued_ms: settings.max_queued_ms,
         };
         let turns = store.turns(bounds.lanes);

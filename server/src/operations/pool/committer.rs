@@ -21,16 +21,11 @@ fn low_half(id: Uuid) -> u64 {
     id.as_u64_pair().1
 }
 
-/// Any lane will do.
-pub(super) fn lane_of_start(start: &Start) -> u64 {
-    low_half(start.session.0)
-}
-
 /// A choice goes where the others of its product go, so that a hot product is one batch after the other and nobody waits for
 /// its row; anything else where its machine or purchase goes.
 pub(super) fn lane_of(command: &Command) -> u64 {
     match command {
-        Command::Start(start) => lane_of_start(start),
+        Command::Start(start) => low_half(start.session.0),
         Command::Choose(choose) => low_half(Uuid::from_bytes(choose.product.0)),
         Command::Reset(reset) => low_half(reset.machine.0),
         Command::Resolve(resolve) => low_half(resolve.purchase.0),

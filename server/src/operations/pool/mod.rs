@@ -38,6 +38,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+/// Choices follow starts: what is gained by committing a crowd's together is more than a call waits for it.
+const OPEN_FOR: Duration = Duration::from_millis(100);
+
 /// Bounds of the pool.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolSettings {
@@ -124,6 +127,7 @@ impl Pool {
             max_batch_calls: settings.max_batch_commands,
             max_batch_weight: settings.max_batch_commands,
             max_queued_calls: settings.max_queued_commands,
+            open_for: OPEN_FOR,
             max_queued_ms: settings.max_queued_ms,
         };
         let write = StartWrite { store: store.clone(), context: context.clone(), rules };
@@ -150,12 +154,10 @@ impl Pool {
     /// OVERLOADED, UNAVAILABLE, LOCK_CONFLICT, INTERNAL.
     pub async fn submit(&self, command: Command) -> Result<Answer, ApiError> {
         match command {
-            Command::Start(start) => {
-                Ok(match self.starts.submit(committer::lane_of_start(&start), start).await? {
-                    Granted::Session { session, already, .. } => Answer::Started { session, already },
-                    Granted::Refused { refusal, .. } => Answer::Refused(refusal),
-                })
-            }
+            Command::Start(start) => Ok(match self.starts.submit(self.starts.any_lane(), start).await? {
+                Granted::Session { session, already, .. } => Answer::Started { session, already },
+                Granted::Refused { refusal, .. } => Answer::Refused(refusal),
+            }),
             command => Ok(self.changes.submit(lane_of(&command), command).await?.answer),
         }
     }

@@ -7,7 +7,7 @@
 //! somebody comes, or after a pause: other replicas free machines too, and leases end by themselves. Who gives up leaves.
 
 use super::PoolSettings;
-use super::committer::{Granted, StartWrite, lane_of_start};
+use super::committer::{Granted, StartWrite};
 use super::line::{Known, Line, Waiter};
 use super::refusal::{NoIdle, draining, no_idle};
 use crate::context::Context;
@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
+/// Those that wait are looked for in one lane, so that they stay in order.
+const LANE: u64 = 0;
 /// How many are asked for at first in a round; doubles while everybody gets a machine.
 const FIRST_GROUP: usize = 8;
 /// And at most.
@@ -59,7 +61,7 @@ impl Queue {
         context: Context,
         settings: &PoolSettings,
     ) -> Arc<Self> {
-        let ask: Ask = Box::new(move |start| starts.enqueue(lane_of_start(&start), start));
+        let ask: Ask = Box::new(move |start| starts.enqueue(LANE, start));
         Self::asking(ask, context, settings)
     }
 

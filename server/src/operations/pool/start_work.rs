@@ -1,6 +1,6 @@
 //! Takes a machine for a customer.
 
-use super::committer::{Granted, lane_of_start};
+use super::committer::Granted;
 use super::get_session::{SessionNow, now};
 use super::refusal::{NoIdle, no_idle, refused};
 use super::token::token;
@@ -81,9 +81,9 @@ async fn grant(deps: &Deps, start: Start, wait: Duration) -> Result<Granted, Api
     let mut looked = None;
     if pool.queue.count() == 0 {
         if wait.is_zero() {
-            return pool.starts.submit(lane_of_start(&start), start).await;
+            return pool.starts.submit(pool.starts.any_lane(), start).await;
         }
-        match pool.starts.submit(lane_of_start(&start), start.clone()).await? {
+        match pool.starts.submit(pool.starts.any_lane(), start.clone()).await? {
             Granted::Refused { refusal: Refusal::NoIdleMachine, fitting, .. } => looked = Some(fitting),
             granted => return Ok(granted),
         }

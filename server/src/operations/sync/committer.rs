@@ -11,6 +11,7 @@ use crate::metrics::{KindLabels, Metrics};
 use crate::operations::commit::{Answers, CommitSettings, GroupCommit, HotWrite};
 use crate::operations::deps::ContextIds;
 use crate::store::{Store, StoreError};
+use std::time::Duration;
 
 /// Bounds of the group commit.
 #[derive(Clone, Debug)]
@@ -50,6 +51,7 @@ impl Committer {
             max_batch_calls: settings.max_batch_calls,
             max_batch_weight: settings.max_batch_records,
             max_queued_calls: settings.max_queued_calls,
+            open_for: Duration::ZERO,
             max_queued_ms: settings.max_queued_ms,
         };
         let turns = store.turns(bounds.lanes);
