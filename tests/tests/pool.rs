@@ -91,5 +91,5 @@ together! {
     two_replicas_never_give_one_machine_to_two_customers,
     what_a_killed_replica_had_in_hand_another_finishes,
     a_replica_frozen_past_its_claim_wakes_up_and_changes_nothing,
-    who_waits_for_a_machine_that_another_replica_holds_keeps_no_choice_waiting,
+    who_waits_for_a_machine_that_another_replica_holds_keeps_nobody_else_waiting,
 }

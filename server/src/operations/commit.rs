@@ -13,6 +13,7 @@ use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -103,7 +104,7 @@ pub(crate) struct CommitSettings {
 
 /// The way in: hands calls to their lanes. Cheap to clone; lanes end when the last clone is dropped.
 pub(crate) struct GroupCommit<W: HotWrite> {
-    lanes: Arc<[mpsc::Sender<Job<W>>]>,
+    lanes: Arc<[Entrance<W>]>,
     metrics: CommitMetrics,
     context: Context,
 }
@@ -111,6 +112,19 @@ pub(crate) struct GroupCommit<W: HotWrite> {
 impl<W: HotWrite> Clone for GroupCommit<W> {
     fn clone(&self) -> Self {
         Self { lanes: self.lanes.clone(), metrics: self.metrics.clone(), context: self.context.clone() }
+    }
+}
+
+/// The way into a lane.
+struct Entrance<W: HotWrite> {
+    jobs: mpsc::Sender<Job<W>>,
+    is_revising: Arc<AtomicBool>,
+}
+
+impl<W: HotWrite> Entrance<W> {
+    /// Whether its calls wait for another process just now, and how many wait.
+    fn occupied(&self) -> (bool, usize) {
+        (self.is_revising.load(Ordering::SeqCst), self.jobs.max_capacity() - self.jobs.capacity())
     }
 }
 
@@ -137,7 +151,8 @@ impl<W: HotWrite> GroupCommit<W> {
             .cycle()
             .take(settings.lanes.max(1))
             .map(|turns| {
-                let (sender, receiver) = mpsc::channel(settings.max_queued_calls.max(1));
+                let (jobs, receiver) = mpsc::channel(settings.max_queued_calls.max(1));
+                let is_revising = Arc::new(AtomicBool::new(false));
                 let lane = Lane {
                     write: Arc::clone(&write),
                     store: store.clone(),
@@ -146,11 +161,12 @@ impl<W: HotWrite> GroupCommit<W> {
                     metrics: metrics.clone(),
                     turns: turns.clone(),
                     turn: None,
+                    is_revising: Arc::clone(&is_revising),
                     receiver,
                     deferred: VecDeque::new(),
                 };
                 tokio::spawn(lane.run());
-                sender
+                Entrance { jobs, is_revising }
             })
             .collect();
         Self { lanes, metrics: metrics.clone(), context: context.clone() }
@@ -166,12 +182,12 @@ impl<W: HotWrite> GroupCommit<W> {
         answer.await.unwrap_or_else(|_| Err(ApiError::unavailable("the committer's lane ended")))
     }
 
-    /// The lane for a call that any will do for: the first that few wait in, else the shortest.
+    /// The lane for a call that any will do for: the first that few wait in, else the shortest; rather none whose calls wait for
+    /// another process just now.
     pub(crate) fn any_lane(&self) -> u64 {
-        let waiting = |lane: &mpsc::Sender<Job<W>>| lane.max_capacity() - lane.capacity();
-        let lengths = || (0..).zip(self.lanes.iter().map(waiting));
-        let few = lengths().find(|(_, waiting)| *waiting < FEW);
-        few.or_else(|| lengths().min_by_key(|(_, waiting)| *waiting)).map_or(0, |(lane, _)| lane)
+        let lanes = || (0..).zip(self.lanes.iter().map(Entrance::occupied));
+        let few = lanes().find(|(_, (is_revising, waiting))| !is_revising && *waiting < FEW);
+        few.or_else(|| lanes().min_by_key(|(_, occupied)| *occupied)).map_or(0, |(lane, _)| lane)
     }
 
     /// Queues a call like [`GroupCommit::submit`], behind all that were queued before, and gives where its answer comes.
@@ -183,7 +199,7 @@ impl<W: HotWrite> GroupCommit<W> {
         let (reply, answer) = oneshot::channel();
         let job = Job { call, queued_at: self.context.elapsed(), reply };
         self.metrics.queue_requests.inc();
-        if self.lanes[lane].try_send(job).is_err() {
+        if self.lanes[lane].jobs.try_send(job).is_err() {
             self.metrics.queue_requests.dec();
             return Err(overloaded::<W>());
         }
@@ -206,6 +222,7 @@ struct Lane<W: HotWrite> {
     turns: Turns,
     /// Held from when a batch is closed until nobody waits here or an older call waits elsewhere.
     turn: Option<Turn>,
+    is_revising: Arc<AtomicBool>,
     receiver: mpsc::Receiver<Job<W>>,
     /// Second calls with a key that is already in the batch; first in the next one. Bounded by the queue's own
     /// bound: a batch takes no more than `max_batch_calls` from it.
@@ -215,13 +232,13 @@ struct Lane<W: HotWrite> {
 impl<W: HotWrite> Lane<W> {
     async fn run(mut self) {
         while let Some(first) = self.next_call().await {
+            self.let_others_go(first.queued_at).await;
             // A batch is closed when its turn has come: what waits meanwhile goes with it. Turns go by the calls' age, or who was
             // answered first would be served again before the others of a crowd are served at all.
             self.turn = Some(match self.turn.take() {
                 Some(turn) => turn.give_way(first.queued_at).await,
                 None => self.turns.take(first.queued_at).await,
             });
-            self.let_others_go(first.queued_at).await;
             let batch = self.next_batch(first);
             self.metrics.queue_requests.dec_by(i64::try_from(batch.len()).unwrap_or(0));
             let fresh = self.refuse_stale(batch);
@@ -242,8 +259,8 @@ impl<W: HotWrite> Lane<W> {
 
     /// On a busy server other calls are parsed and about to be queued, and the last batch's answers are about to leave: a commit
     /// would compete with both for the processors. Turns for them make the batch larger, and cost an idle server nothing. Fewer,
-    /// larger commits are most of what throughput is.
-    async fn let_others_go(&self, since: Duration) {
+    /// larger commits are most of what throughput is. Whoever is ready before has the turn.
+    async fn let_others_go(&mut self, since: Duration) {
         let mut before = self.context.elapsed();
         loop {
             tokio::task::yield_now().await;
@@ -251,6 +268,7 @@ impl<W: HotWrite> Lane<W> {
             if now.saturating_sub(before) < AT_ONCE || now.saturating_sub(since) >= self.settings.open_for {
                 return;
             }
+            self.turn = None;
             before = now;
         }
     }
@@ -342,7 +360,10 @@ impl<W: HotWrite> Lane<W> {
             return;
         }
         self.turn = None;
-        for (reply, answer) in replies.into_iter().zip(self.write.revise(&calls, answers).await) {
+        self.is_revising.store(true, Ordering::SeqCst);
+        let answers = self.write.revise(&calls, answers).await;
+        self.is_revising.store(false, Ordering::SeqCst);
+        for (reply, answer) in replies.into_iter().zip(answers) {
             let _ = reply.send(answer);
         }
     }

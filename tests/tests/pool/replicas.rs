@@ -113,7 +113,7 @@ pub(crate) async fn a_replica_frozen_past_its_claim_wakes_up_and_changes_nothing
 }
 
 /// Another replica, as this one sees it: a connection that holds a machine's row and says nothing.
-pub(crate) async fn who_waits_for_a_machine_that_another_replica_holds_keeps_no_choice_waiting() {
+pub(crate) async fn who_waits_for_a_machine_that_another_replica_holds_keeps_nobody_else_waiting() {
     let shop = Shop::start(Engine::Postgres, 1, |o| o.set("database.lock_timeout_ms", 60_000)).await;
     machine(&shop, 0).await;
     machine(&shop, 0).await;
@@ -129,11 +129,15 @@ pub(crate) async fn who_waits_for_a_machine_that_another_replica_holds_keeps_no_
     // The choice is made, and its purchase ends, while it waits.
     ann.choose(&Buyer::choice(&held, &product, PaymentMode::None)).await.unwrap();
     assert_eq!(ann.over(&held.session.session_id).await.state(), SessionState::Completed);
+    // Nor does it keep another start waiting, for the machine that is free again.
+    let cid = Buyer::new(&shop, 0, "cid");
+    let next = cid.start().await;
+    assert_eq!(next.session.machine_id, held.session.machine_id);
     assert!(rows.somebody_waits_for_a_lock().await, "it still waits");
     assert!(!waits.is_finished());
     holder.execute("ROLLBACK").await.unwrap();
     let got = waits.await.unwrap();
     assert_ne!(got.session.machine_id, held.session.machine_id, "the machine it waited for");
     let checked = check(&shop).await;
-    assert_eq!((checked.sessions, checked.completed), (2, 1));
+    assert_eq!((checked.sessions, checked.completed), (3, 1));
 }

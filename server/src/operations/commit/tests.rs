@@ -149,9 +149,10 @@ async fn a_batch_stays_open_while_others_have_something_to_do_until_its_first_ca
     let folder = tempfile::tempdir().unwrap();
     let (context, clock) = Context::manual(1_790_000_000_000, 1);
     let store = open(&folder, &context).await;
-    let group = start(Together, &store, &context, &store.turns(SETTINGS.lanes));
+    let turns = store.turns(SETTINGS.lanes);
+    let group = start(Together, &store, &context, &turns);
     let first = group.enqueue(0, ()).unwrap();
-    // Each turn of the others takes 10 ms.
+    // Each turn of the others takes 10 ms; the turn to write is theirs too.
     let go = async || {
         clock.advance(Duration::from_millis(10));
         tokio::task::yield_now().await;
@@ -159,6 +160,7 @@ async fn a_batch_stays_open_while_others_have_something_to_do_until_its_first_ca
     for _ in 0..9 {
         go().await;
     }
+    drop(turns[0].take(Duration::ZERO).await);
     let last = group.enqueue(0, ()).unwrap();
     go().await;
     let late = group.enqueue(0, ()).unwrap();
