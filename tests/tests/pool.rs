@@ -92,4 +92,5 @@ together! {
     what_a_killed_replica_had_in_hand_another_finishes,
     a_replica_frozen_past_its_claim_wakes_up_and_changes_nothing,
     who_waits_for_a_machine_that_another_replica_holds_keeps_nobody_else_waiting,
+    a_choice_that_waits_for_another_replica_keeps_no_start_waiting,
 }

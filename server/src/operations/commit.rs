@@ -23,6 +23,9 @@ const OVERLOADED_RETRY: Duration = Duration::from_secs(2);
 /// A turn given to others that comes back sooner found nobody to take it.
 const AT_ONCE: Duration = Duration::from_micros(100);
 
+/// A commit that takes longer waits for what another process holds, or for a disk that is as slow for everybody.
+const TURN_FOR: Duration = Duration::from_millis(250);
+
 /// Fewer calls than this are better off in one batch than in two side by side.
 const FEW: usize = 256;
 
@@ -48,10 +51,14 @@ pub(crate) trait HotWrite: Send + Sync + 'static {
     const WHAT: &'static str;
 
     /// A second call with the same key waits for the next batch; `None`: goes with any.
-    fn key(call: &Self::Call) -> Option<Self::Key>;
+    fn key(_: &Self::Call) -> Option<Self::Key> {
+        None
+    }
 
     /// How much of a batch's weight bound a call takes.
-    fn weight(call: &Self::Call) -> usize;
+    fn weight(_: &Self::Call) -> usize {
+        1
+    }
 
     /// Load, fold, write, commit, once: one answer per call, in their order. `checked`: [`HotWrite::needs_check`] said that
     /// the batch must be looked at more closely than it is at first.
@@ -64,7 +71,9 @@ pub(crate) trait HotWrite: Send + Sync + 'static {
         Self: Sized;
 
     /// An unchecked batch met what only a checked one can tell apart.
-    fn needs_check(error: &StoreError) -> bool;
+    fn needs_check(_: &StoreError) -> bool {
+        false
+    }
 
     /// Whether a committed answer is looked at again by [`HotWrite::revise`] before its caller has it.
     fn is_provisional(_: &Self::Answer) -> bool {
@@ -220,7 +229,8 @@ struct Lane<W: HotWrite> {
     settings: CommitSettings,
     metrics: CommitMetrics,
     turns: Turns,
-    /// Held from when a batch is closed until nobody waits here or an older call waits elsewhere.
+    /// Held from when a batch is closed until nobody waits here, an older call waits elsewhere, others have something to do, or
+    /// a commit takes long.
     turn: Option<Turn>,
     is_revising: Arc<AtomicBool>,
     receiver: mpsc::Receiver<Job<W>>,
@@ -314,12 +324,12 @@ impl<W: HotWrite> Lane<W> {
         let mut work = vec![jobs];
         while let Some(jobs) = work.pop() {
             if self.turn.is_none() {
-                // The rest of a batch whose first part was revised.
+                // The rest of a batch whose first part was revised, or took long.
                 self.turn = Some(self.turns.take(Duration::ZERO).await);
             }
             let (calls, replies): (Vec<W::Call>, Vec<_>) =
                 jobs.into_iter().map(|j| (j.call, j.reply)).unzip();
-            match self.commit(&calls).await {
+            match self.commit_in_turn(&calls).await {
                 Ok(answers) => self.answer(calls, replies, answers).await,
                 Err(error) if is_data(&error) && calls.len() > 1 => {
                     tracing::debug!(%error, calls = calls.len(), "splitting a batch of {}", W::WHAT);
@@ -366,6 +376,23 @@ impl<W: HotWrite> Lane<W> {
         for (reply, answer) in replies.into_iter().zip(answers) {
             let _ = reply.send(answer);
         }
+    }
+
+    /// What waits for another process, with its retries, does not keep the turn from others.
+    async fn commit_in_turn(&mut self, calls: &[W::Call]) -> Result<Answers<W>, StoreError> {
+        let turn = self.turn.take();
+        let (committed, turn) = {
+            let mut commit = std::pin::pin!(self.commit(calls));
+            match tokio::time::timeout(TURN_FOR, &mut commit).await {
+                Ok(committed) => (committed, turn),
+                Err(_) => {
+                    drop(turn);
+                    (commit.await, None)
+                }
+            }
+        };
+        self.turn = turn;
+        committed
     }
 
     async fn commit(&self, calls: &[W::Call]) -> Result<Answers<W>, StoreError> {

@@ -13,6 +13,7 @@ use vendfleet_tests::{
         machine,
     },
     refusal::refusal,
+    server::ServerOptions,
     wait::{PATIENCE, until_true},
 };
 
@@ -140,4 +141,33 @@ pub(crate) async fn who_waits_for_a_machine_that_another_replica_holds_keeps_nob
     assert_ne!(got.session.machine_id, held.session.machine_id, "the machine it waited for");
     let checked = check(&shop).await;
     assert_eq!((checked.sessions, checked.completed), (3, 1));
+}
+
+pub(crate) async fn a_choice_that_waits_for_another_replica_keeps_no_start_waiting() {
+    let set = |o: ServerOptions| o.set("database.lock_timeout_ms", 60_000).set("orchestrator.lanes", 1);
+    let shop = Shop::start(Engine::Postgres, 1, set).await;
+    machine(&shop, 0).await;
+    machine(&shop, 0).await;
+    let product = shop.product("COLA", 20).await;
+    let (ann, bob) = (Buyer::new(&shop, 0, "ann"), Buyer::new(&shop, 0, "bob"));
+    let held = ann.start().await;
+
+    let mut holder = PgConnection::connect(&shop.database_url().expect("PostgreSQL")).await.unwrap();
+    holder.execute("BEGIN; SELECT 1 FROM pool WHERE free_at_ms > 0 FOR NO KEY UPDATE").await.unwrap();
+    let choice = Buyer::choice(&held, &product, PaymentMode::None);
+    let waits = {
+        let ann = Buyer::new(&shop, 0, "ann");
+        tokio::spawn(async move { ann.choose(&choice).await })
+    };
+    let rows = shop.rows().await;
+    until_true("a choice that waits for its machine's row", PATIENCE, || rows.somebody_waits_for_a_lock())
+        .await;
+    let got = bob.start().await;
+    assert_ne!(got.session.machine_id, held.session.machine_id);
+    assert!(rows.somebody_waits_for_a_lock().await, "it still waits");
+    holder.execute("ROLLBACK").await.unwrap();
+    waits.await.unwrap().unwrap();
+    assert_eq!(ann.over(&held.session.session_id).await.state(), SessionState::Completed);
+    let checked = check(&shop).await;
+    assert_eq!((checked.sessions, checked.completed), (2, 1));
 }

@@ -20,20 +20,8 @@ impl HotWrite for Together {
 
     const WHAT: &'static str = "calls of a test";
 
-    fn key((): &()) -> Option<Infallible> {
-        None
-    }
-
-    fn weight((): &()) -> usize {
-        1
-    }
-
     async fn commit_once(&self, calls: &[()], _: bool) -> Result<Answers<Self>, StoreError> {
         Ok(calls.iter().map(|()| Ok(calls.len())).collect())
-    }
-
-    fn needs_check(_: &StoreError) -> bool {
-        false
     }
 }
 
@@ -96,20 +84,8 @@ impl HotWrite for Patient {
 
     const WHAT: &'static str = "patient calls of a test";
 
-    fn key(_: &bool) -> Option<Infallible> {
-        None
-    }
-
-    fn weight(_: &bool) -> usize {
-        1
-    }
-
     async fn commit_once(&self, calls: &[bool], _: bool) -> Result<Answers<Self>, StoreError> {
         Ok(calls.iter().map(|waits| Ok(waits.then_some(false))).collect())
-    }
-
-    fn needs_check(_: &StoreError) -> bool {
-        false
     }
 
     fn is_provisional(answer: &Option<bool>) -> bool {

@@ -53,10 +53,6 @@ impl HotWrite for OrderWrite {
 
     const WHAT: &'static str = "orders";
 
-    fn key(_: &Command) -> Option<Infallible> {
-        None
-    }
-
     fn weight(command: &Command) -> usize {
         match command {
             Command::Create(create) => create.new.lines.len(),

@@ -88,20 +88,8 @@ impl HotWrite for StartWrite {
 
     const WHAT: &'static str = STARTS;
 
-    fn key(_: &Start) -> Option<Infallible> {
-        None
-    }
-
-    fn weight(_: &Start) -> usize {
-        1
-    }
-
     async fn commit_once(&self, calls: &[Start], _: bool) -> Result<Answers<Self>, StoreError> {
         Ok(self.look(calls, Look::PassBy).await?.into_iter().map(Ok).collect())
-    }
-
-    fn needs_check(_: &StoreError) -> bool {
-        false
     }
 
     fn is_provisional(granted: &Granted) -> bool {
@@ -238,14 +226,6 @@ impl HotWrite for ChangeWrite {
 
     const WHAT: &'static str = "commands about purchases";
 
-    fn key(_: &Command) -> Option<Infallible> {
-        None
-    }
-
-    fn weight(_: &Command) -> usize {
-        1
-    }
-
     async fn commit_once(&self, calls: &[Command], _: bool) -> Result<Answers<Self>, StoreError> {
         let mut hot = self.store.begin_hot().await?;
         let tx = hot.tx();
@@ -273,9 +253,5 @@ impl HotWrite for ChangeWrite {
             self.after.commit(&view, &writes);
         }
         Ok(decided)
-    }
-
-    fn needs_check(_: &StoreError) -> bool {
-        false
     }
 }
