@@ -31,7 +31,8 @@ struct Sound {
     sales: BTreeSet<TransactionId>,
 }
 
-/// A journal as it lies on the medium: after a clean stop (all in the file), or with its log still full.
+/// A journal as it lies on the medium: after a clean stop (all in the file), or killed, with its log still full and the
+/// note of how far it was told.
 fn sound(stopped: bool) -> Sound {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = SqliteJournal::open(dir.path(), &Options::default(), epoch(1)).unwrap();
@@ -48,7 +49,7 @@ fn sound(stopped: bool) -> Sound {
         Some(journal)
     };
     let mut files = BTreeMap::new();
-    for name in ["journal.db", "journal.db-wal"] {
+    for name in ["journal.db", "journal.db-wal", "journal.told"] {
         if let Ok(bytes) = std::fs::read(dir.path().join(name)) {
             files.insert(name.to_owned(), bytes);
         }
@@ -150,6 +151,42 @@ fn a_flipped_bit_in_the_log_loses_no_later_commit() {
     let tally = flip_everywhere(false, "journal.db-wal", 2);
     // Later frames repeat most of an earlier one: hardly a sale is beyond reach.
     assert!(tally.salvaged > 100 && tally.sales_lost <= 3, "{tally:?}");
+}
+
+/// Only what a write returned for can be missed. A kill may leave the log in the same state; then the note says that nobody
+/// was told of what lies behind.
+#[test]
+fn a_hit_on_the_last_commit_is_damage_though_the_process_was_only_killed() {
+    let sound = sound(false);
+    let log = &sound.files["journal.db-wal"];
+    // A commit is two frames and a frame is a header and a page: from the last page back to the first of the two.
+    let frame = 24 + 2048;
+    for at in [log.len() - 1, log.len() - frame + 8, log.len() - 2 * frame, log.len() - 2 * frame + 24] {
+        let flip = |dir: &Path| {
+            let mut bytes = log.clone();
+            bytes[at] ^= 1;
+            std::fs::write(dir.join("journal.db-wal"), bytes).unwrap();
+        };
+        let mut tally = Tally::default();
+        check(&sound, &flip, &format!("log byte {at}"), &mut tally);
+        assert_eq!(tally.salvaged, 1, "log byte {at}: {tally:?}");
+    }
+}
+
+#[test]
+fn a_note_that_is_damaged_or_gone_harms_nothing() {
+    let sound = sound(false);
+    let mut tally = Tally::default();
+    for at in 0..sound.files["journal.told"].len() {
+        let flip = |dir: &Path| {
+            let mut bytes = sound.files["journal.told"].clone();
+            bytes[at] ^= 1;
+            std::fs::write(dir.join("journal.told"), bytes).unwrap();
+        };
+        check(&sound, &flip, &format!("note byte {at}"), &mut tally);
+    }
+    check(&sound, &|dir| std::fs::remove_file(dir.join("journal.told")).unwrap(), "no note", &mut tally);
+    assert_eq!(tally.salvaged, 0, "{tally:?}");
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! Frames of this log's generation (same salts) behind such a frame tell the difference. At most one transaction can
 //! have been unsynced when the power went; so if more than one lies there, or the log's own header fails (it is synced
 //! before the first frame), the log is damaged. If just one lies there, it was torn by the cut or hit later: nobody can
-//! say which, so the number it may have used is not used again.
+//! say which, so the number it may have used is not used again. Only when no power was cut is there a note that can say
+//! (see `sqlite/told.rs`).
 //!
 //! Format: <https://www.sqlite.org/fileformat2.html#walformat>.
 
@@ -38,15 +39,65 @@ pub(in crate::journal) struct Frame {
     pub(in crate::journal) offset: u64,
 }
 
+/// Bytes of a written [`LogEnd`].
+pub(in crate::journal) const END_BYTES: usize = 8 + FRAME_HEADER_BYTES;
+
+/// Where the last commit in a log ends. All zero: there is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(in crate::journal) struct LogEnd {
+    /// Frames up to it.
+    pub(in crate::journal) frames: u64,
+    /// The header of the last one: its checksums stand for all before it.
+    pub(in crate::journal) header: [u8; FRAME_HEADER_BYTES],
+}
+
+impl LogEnd {
+    pub(in crate::journal) fn to_bytes(self) -> [u8; END_BYTES] {
+        let mut bytes = [0; END_BYTES];
+        let (frames, header) = bytes.split_at_mut(8);
+        frames.copy_from_slice(&self.frames.to_be_bytes());
+        header.copy_from_slice(&self.header);
+        bytes
+    }
+
+    pub(in crate::journal) fn from_bytes(bytes: &[u8; END_BYTES]) -> Option<Self> {
+        let (frames, header) = bytes.split_first_chunk()?;
+        Some(Self { frames: u64::from_be_bytes(*frames), header: header.try_into().ok()? })
+    }
+}
+
 /// A log as it lies on the medium.
 pub(in crate::journal) struct Log {
     pub(in crate::journal) tail: Tail,
     pub(in crate::journal) frames: Vec<Frame>,
+    /// The last commit that checks.
+    pub(in crate::journal) end: LogEnd,
+    /// Names its generation.
+    first_salt: u32,
+}
+
+impl Log {
+    /// Whether a commit, or what looks like one, was begun behind the last that checks.
+    pub(in crate::journal) fn is_unfinished(&self) -> bool {
+        self.frames.len() as u64 > self.end.frames
+    }
+
+    /// Whether nothing was committed between `end` and this log's last commit.
+    pub(in crate::journal) fn ends_at(&self, end: &LogEnd) -> bool {
+        // When the log begins again, all of the generation before is in the file, and the first salt goes up by one.
+        let next_generation = || word(&end.header, 8).wrapping_add(1) == self.first_salt;
+        self.end == *end || (self.end.frames == 0 && end.frames > 0 && next_generation())
+    }
+}
+
+/// Where a frame's header lies in the log; the first is frame 0.
+pub(in crate::journal) fn frame_offset(index: u64, page_bytes: u64) -> u64 {
+    HEADER_BYTES as u64 + index * (FRAME_HEADER_BYTES as u64 + page_bytes)
 }
 
 /// Reads a log; a missing one is clean and empty.
 pub(in crate::journal) fn inspect(path: &Path, page_bytes: usize) -> io::Result<Log> {
-    let mut log = Log { tail: Tail::Clean, frames: Vec::new() };
+    let mut log = Log { tail: Tail::Clean, frames: Vec::new(), end: LogEnd::default(), first_salt: 0 };
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(log),
@@ -66,6 +117,7 @@ pub(in crate::journal) fn inspect(path: &Path, page_bytes: usize) -> io::Result<
         && word(&header, 8) as usize == page_bytes
         && sum == (word(&header, 24), word(&header, 28));
 
+    log.first_salt = word(&header, 16);
     let mut salts = header_holds.then(|| (word(&header, 16), word(&header, 20)));
     let mut chained = header_holds;
     // Frames and commits of this generation behind the last commit that checks.
@@ -73,7 +125,8 @@ pub(in crate::journal) fn inspect(path: &Path, page_bytes: usize) -> io::Result<
     let mut frame = vec![0u8; frame_bytes];
     let mut offset = HEADER_BYTES as u64;
     while read_whole(&mut reader, &mut frame)? {
-        let (head, page) = frame.split_at(FRAME_HEADER_BYTES);
+        let Some((&header, page)) = frame.split_first_chunk() else { break };
+        let head: &[u8; FRAME_HEADER_BYTES] = &header;
         let found = (word(head, 8), word(head, 12));
         let salts = *salts.get_or_insert(found);
         let flipped = (found.0 ^ salts.0).count_ones() + (found.1 ^ salts.1).count_ones();
@@ -83,6 +136,9 @@ pub(in crate::journal) fn inspect(path: &Path, page_bytes: usize) -> io::Result<
             if chained {
                 sum = checksum(big_endian, checksum(big_endian, sum, &head[..8]), page);
                 chained = flipped == 0 && sum == (word(head, 16), word(head, 20));
+                if chained && commit {
+                    log.end = LogEnd { frames: log.frames.len() as u64, header };
+                }
             }
             if !chained {
                 after_commit |= commits_behind > 0;

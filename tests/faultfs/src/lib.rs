@@ -14,7 +14,7 @@ mod medium;
 pub use image::Keep;
 pub use medium::{Fault, Stats};
 
-use medium::Medium;
+use medium::{Killed, Medium};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -68,6 +68,18 @@ impl FaultFs {
     /// After `syncs` more syncs, every sync fails, until [`FaultFs::heal`].
     pub fn fail_syncs_after(&self, syncs: u64) {
         self.lock().fail_syncs = Some(syncs);
+    }
+
+    /// The process is killed and the system lives: after `steps` more writes, truncations, syncs and deletions nothing
+    /// reaches the files any more, but for the first `cut_bytes` of the write in which it died.
+    pub fn kill_after(&self, steps: u64, cut_bytes: usize) {
+        self.lock().killed = Some(Killed { after_steps: steps, cut_bytes });
+    }
+
+    /// The process is gone; see [`FaultFs::kill_after`].
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        self.lock().killed.as_ref().is_some_and(|killed| killed.after_steps == 0)
     }
 
     /// The medium works again.

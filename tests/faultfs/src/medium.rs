@@ -41,6 +41,15 @@ pub(crate) struct Medium {
     pub(crate) stats: Stats,
     pub(crate) fail_writes: Option<(u64, Fault)>,
     pub(crate) fail_syncs: Option<u64>,
+    pub(crate) killed: Option<Killed>,
+}
+
+/// When the process is gone.
+pub(crate) struct Killed {
+    /// Steps (writes, truncations, syncs, deletions) that are still made.
+    pub(crate) after_steps: u64,
+    /// Bytes of the write after them that still get through.
+    pub(crate) cut_bytes: usize,
 }
 
 pub(crate) fn lock(medium: &Arc<Mutex<Medium>>) -> MutexGuard<'_, Medium> {
@@ -65,6 +74,13 @@ impl Medium {
         self.log.iter().enumerate().filter_map(sync).collect()
     }
 
+    /// One more step, unless the process is gone.
+    fn step(&mut self) -> Result<(), Refusal> {
+        let Some(killed) = &mut self.killed else { return Ok(()) };
+        killed.after_steps = killed.after_steps.checked_sub(1).ok_or(Refusal::Io)?;
+        Ok(())
+    }
+
     pub(crate) fn write(
         &mut self,
         file: &File,
@@ -78,6 +94,11 @@ impl Medium {
                 None => return Err(Refusal::Fault(*fault)),
             }
         }
+        if let Err(gone) = self.step() {
+            let last = self.killed.as_mut().map_or(0, |killed| std::mem::take(&mut killed.cut_bytes));
+            file.write_all_at(&bytes[..last.min(bytes.len())], offset)?;
+            return Err(gone);
+        }
         file.write_all_at(bytes, offset)?;
         self.stats.writes += 1;
         self.stats.bytes += bytes.len() as u64;
@@ -86,6 +107,7 @@ impl Medium {
     }
 
     pub(crate) fn truncate(&mut self, file: &File, name: &str, size: u64) -> Result<(), Refusal> {
+        self.step()?;
         file.set_len(size)?;
         self.log.push(Event::Truncate { file: name.to_owned(), size });
         Ok(())
@@ -98,12 +120,14 @@ impl Medium {
                 None => return Err(Refusal::Fault(Fault::Broken)),
             }
         }
+        self.step()?;
         self.stats.syncs += 1;
         self.log.push(Event::Sync { file: name.to_owned() });
         Ok(())
     }
 
     pub(crate) fn delete(&mut self, path: &Path) -> Result<(), Refusal> {
+        self.step()?;
         std::fs::remove_file(path)?;
         self.log.push(Event::Delete { file: name_of(path) });
         Ok(())

@@ -12,6 +12,8 @@ const SET_ASIDE: &str = "journal.damaged-";
 pub(in crate::journal) struct Paths {
     pub(in crate::journal) file: PathBuf,
     pub(in crate::journal) log: PathBuf,
+    /// How far the log was told: see `sqlite/told.rs`.
+    pub(in crate::journal) told: PathBuf,
     pub(in crate::journal) fresh: PathBuf,
     fresh_log: PathBuf,
     /// Names what the damaged file is to be called; there only between a whole fresh file and its taking over.
@@ -22,6 +24,7 @@ pub(in crate::journal) fn paths(dir: &Path) -> Paths {
     Paths {
         file: dir.join("journal.db"),
         log: dir.join("journal.db-wal"),
+        told: dir.join("journal.told"),
         fresh: dir.join("journal.new"),
         fresh_log: dir.join("journal.new-wal"),
         order: dir.join("journal.order"),

@@ -12,6 +12,7 @@ mod open;
 mod retention;
 pub(in crate::journal) mod schema;
 pub(in crate::journal) mod sealed;
+mod told;
 mod upload;
 
 pub(in crate::journal) use upload::raw_record;
@@ -25,6 +26,7 @@ use schema::{named, uint};
 use sealed::{EpochRow, Head};
 use std::fs::File;
 use std::path::PathBuf;
+use told::Told;
 use vend_core::id::Epoch;
 use vend_core::machine::Commit;
 use vend_core::record::ParentEpoch;
@@ -58,8 +60,9 @@ pub struct SqliteJournal {
     opening: Option<Opening>,
     /// The last write was refused for want of room.
     refused: bool,
-    /// A write failed half way: its frames must leave the log before others follow them.
+    /// A write failed or was killed half way: its frames must leave the log before others follow them.
     rewind: bool,
+    told: Told,
     _lock: File,
 }
 
@@ -99,7 +102,7 @@ impl SqliteJournal {
     /// Runs one write transaction; all or nothing.
     fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         if self.rewind {
-            // Frames of the failed write still lie in the log; a later start could take them for damage.
+            // Its frames still lie in the log; a later start could take them for damage.
             let truncated = self
                 .conn
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
@@ -115,7 +118,11 @@ impl SqliteJournal {
             tx.commit().map_err(named)?;
             Ok(value)
         });
-        self.rewind = matches!(result, Err(JournalError::Full(_) | JournalError::Io(_)));
+        match &result {
+            Ok(_) => self.told.note(&self.conn),
+            Err(JournalError::Full(_) | JournalError::Io(_)) => self.rewind = true,
+            Err(_) => {}
+        }
         self.note(&result);
         result
     }

@@ -1,6 +1,7 @@
 //! Opening: lock, finish what was interrupted, check everything, salvage if need be.
 
 use super::schema::{self, PAGE_BYTES, named, uint};
+use super::told::{self, Told};
 use super::{Opening, Options, SqliteJournal};
 use crate::journal::error::{JournalError, Result};
 use crate::journal::types::{Recovered, SalvageReport};
@@ -31,6 +32,8 @@ impl SqliteJournal {
         let log = wal::inspect(&paths.log, page_bytes).map_err(io_error)?;
         let doubt = match log.tail {
             Tail::Clean => None,
+            // A process was killed while it wrote: nobody has heard of what does not check.
+            Tail::Torn if told::read(dir).is_some_and(|end| log.ends_at(&end)) => None,
             Tail::Torn => Some("the log ends in a transaction that does not check".to_owned()),
             Tail::Damaged => Some("the log breaks off before commits that had been synced".to_owned()),
         };
@@ -38,16 +41,17 @@ impl SqliteJournal {
             None => sound(&paths.file, options),
             Some(doubt) => Err(JournalError::Damaged(doubt)),
         };
-        let (conn, held) = match sound {
+        let ((conn, held), rewind) = match sound {
             Err(JournalError::Damaged(damage)) => {
                 tracing::warn!(%damage, "journal damaged: setting it aside");
                 salvage::salvage(dir, options, &log, damage)?;
-                self::sound(&paths.file, options)?
+                (self::sound(&paths.file, options)?, false)
             }
-            other => other?,
+            other => (other?, log.is_unfinished()),
         };
         // From here on closing may fold the log into the file.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(named)?;
+        let told = Told::begin(dir, &conn);
         let pending = pending_salvage(&conn, &held)?;
         let newest = held.epochs.last();
         let opening = match (&pending, newest) {
@@ -72,7 +76,8 @@ impl SqliteJournal {
             recovered,
             opening,
             refused: false,
-            rewind: false,
+            rewind,
+            told,
             _lock: lock,
         })
     }

@@ -112,10 +112,13 @@ impl SqliteJournal {
         let free = self.pragma("freelist_count")?;
         if free > FREE_PAGES_KEPT {
             let pages = (free - FREE_PAGES_KEPT).min(MAX_PAGES_FREED_PER_CALL);
-            let mut statement =
-                self.conn.prepare(&format!("PRAGMA incremental_vacuum({pages})")).map_err(named)?;
-            let mut rows = statement.query([]).map_err(named)?;
-            while rows.next().map_err(named)?.is_some() {}
+            return self.write(|tx| {
+                let mut statement =
+                    tx.prepare(&format!("PRAGMA incremental_vacuum({pages})")).map_err(named)?;
+                let mut rows = statement.query([]).map_err(named)?;
+                while rows.next().map_err(named)?.is_some() {}
+                Ok(())
+            });
         }
         Ok(())
     }

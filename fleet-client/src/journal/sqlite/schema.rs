@@ -21,6 +21,9 @@ pub(in crate::journal) const PAGE_BYTES: u64 = 2048;
 /// more would cost room and a longer start.
 const CHECKPOINT_PAGES: u64 = 1024 * 1024 / PAGE_BYTES;
 
+/// `auto_vacuum`: pages are given back when asked.
+const INCREMENTAL: i64 = 2;
+
 const TABLES: &str = "
 -- Head, configs and epochs, see sealed.rs.
 CREATE TABLE sealed (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL, checksum BLOB NOT NULL);
@@ -60,7 +63,11 @@ pub(in crate::journal) fn connect(path: &Path, options: &Options) -> Result<Conn
     // First of all, because the next pragma may read the file and so touch its log: no shared-memory file, and SQLite holds its own lock for as long as we live.
     conn.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(())).map_err(named)?;
     set(&conn, "page_size", int(PAGE_BYTES), None)?;
-    set(&conn, "auto_vacuum", 2_i64, None)?;
+    // Setting it writes a page, even when it is set: over the frames of a killed write, before those have left the log.
+    let auto_vacuum: i64 = conn.pragma_query_value(None, "auto_vacuum", |row| row.get(0)).map_err(named)?;
+    if auto_vacuum != INCREMENTAL {
+        set(&conn, "auto_vacuum", INCREMENTAL, None)?;
+    }
     set(&conn, "journal_mode", "WAL", Some("wal"))?;
     set(&conn, "synchronous", "FULL", Some("2"))?;
     set(&conn, "fullfsync", 1_i64, Some("1"))?;
