@@ -174,7 +174,7 @@ fn a_hit_on_the_last_commit_is_damage_though_the_process_was_only_killed() {
 }
 
 #[test]
-fn a_note_that_is_damaged_or_gone_harms_nothing() {
+fn a_note_that_is_damaged_or_gone_does_a_sound_journal_no_harm() {
     let sound = sound(false);
     let mut tally = Tally::default();
     for at in 0..sound.files["journal.told"].len() {

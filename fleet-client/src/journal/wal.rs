@@ -11,7 +11,7 @@
 //! Format: <https://www.sqlite.org/fileformat2.html#walformat>.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 const HEADER_BYTES: usize = 32;
@@ -64,6 +64,10 @@ impl LogEnd {
         let (frames, header) = bytes.split_first_chunk()?;
         Some(Self { frames: u64::from_be_bytes(*frames), header: header.try_into().ok()? })
     }
+
+    fn salts(&self) -> (u32, u32) {
+        (word(&self.header, 8), word(&self.header, 12))
+    }
 }
 
 /// A log as it lies on the medium.
@@ -72,21 +76,37 @@ pub(in crate::journal) struct Log {
     pub(in crate::journal) frames: Vec<Frame>,
     /// The last commit that checks.
     pub(in crate::journal) end: LogEnd,
-    /// Names its generation.
-    first_salt: u32,
+    /// They name its generation.
+    salts: (u32, u32),
 }
 
 impl Log {
-    /// Whether a commit, or what looks like one, was begun behind the last that checks.
-    pub(in crate::journal) fn is_unfinished(&self) -> bool {
-        self.frames.len() as u64 > self.end.frames
-    }
-
     /// Whether nothing was committed between `end` and this log's last commit.
     pub(in crate::journal) fn ends_at(&self, end: &LogEnd) -> bool {
         // When the log begins again, all of the generation before is in the file, and the first salt goes up by one.
-        let next_generation = || word(&end.header, 8).wrapping_add(1) == self.first_salt;
+        let next_generation = || end.salts().0.wrapping_add(1) == self.salts.0;
         self.end == *end || (self.end.frames == 0 && end.frames > 0 && next_generation())
+    }
+
+    /// Whether this log has lost commits that it had up to `end`.
+    pub(in crate::journal) fn is_short_of(&self, end: &LogEnd) -> bool {
+        self.end.frames < end.frames && self.salts == end.salts()
+    }
+
+    /// Takes what was begun behind the last commit out of the log at `path`: the headers, from the last to the first, so
+    /// that what is left after a kill in between is unfinished still. It needs no room.
+    pub(in crate::journal) fn erase_unfinished(&self, path: &Path) -> io::Result<()> {
+        let kept = usize::try_from(self.end.frames).unwrap_or(usize::MAX);
+        let unfinished = self.frames.get(kept..).unwrap_or_default();
+        if unfinished.is_empty() {
+            return Ok(());
+        }
+        let mut file = File::options().write(true).open(path)?;
+        for frame in unfinished.iter().rev() {
+            file.seek(SeekFrom::Start(frame.offset - FRAME_HEADER_BYTES as u64))?;
+            file.write_all(&[0; FRAME_HEADER_BYTES])?;
+        }
+        file.sync_data()
     }
 }
 
@@ -97,7 +117,7 @@ pub(in crate::journal) fn frame_offset(index: u64, page_bytes: u64) -> u64 {
 
 /// Reads a log; a missing one is clean and empty.
 pub(in crate::journal) fn inspect(path: &Path, page_bytes: usize) -> io::Result<Log> {
-    let mut log = Log { tail: Tail::Clean, frames: Vec::new(), end: LogEnd::default(), first_salt: 0 };
+    let mut log = Log { tail: Tail::Clean, frames: Vec::new(), end: LogEnd::default(), salts: (0, 0) };
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(log),
@@ -117,8 +137,8 @@ pub(in crate::journal) fn inspect(path: &Path, page_bytes: usize) -> io::Result<
         && word(&header, 8) as usize == page_bytes
         && sum == (word(&header, 24), word(&header, 28));
 
-    log.first_salt = word(&header, 16);
-    let mut salts = header_holds.then(|| (word(&header, 16), word(&header, 20)));
+    log.salts = (word(&header, 16), word(&header, 20));
+    let mut salts = header_holds.then_some(log.salts);
     let mut chained = header_holds;
     // Frames and commits of this generation behind the last commit that checks.
     let (mut behind, mut commits_behind, mut after_commit) = (0u64, 0u64, false);

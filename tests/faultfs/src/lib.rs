@@ -70,10 +70,16 @@ impl FaultFs {
         self.lock().fail_syncs = Some(syncs);
     }
 
+    /// Others have taken all the room: what makes a file longer fails with [`Fault::Full`], until [`FaultFs::heal`].
+    pub fn fill(&self) {
+        self.lock().filled = true;
+    }
+
     /// The process is killed and the system lives: after `steps` more writes, truncations, syncs and deletions nothing
-    /// reaches the files any more, but for the first `cut_bytes` of the write in which it died.
-    pub fn kill_after(&self, steps: u64, cut_bytes: usize) {
-        self.lock().killed = Some(Killed { after_steps: steps, cut_bytes });
+    /// reaches the files any more. With `in_a_write`, the write in which it dies gets through up to where it crosses from
+    /// one page of memory into the next, if it does: there a kill can cut it.
+    pub fn kill_after(&self, steps: u64, in_a_write: bool) {
+        self.lock().killed = Some(Killed { after_steps: steps, in_a_write });
     }
 
     /// The process is gone; see [`FaultFs::kill_after`].
@@ -87,6 +93,7 @@ impl FaultFs {
         let mut medium = self.lock();
         medium.fail_writes = None;
         medium.fail_syncs = None;
+        medium.filled = false;
     }
 
     /// The files as a power cut at `cut` may leave them, by file name.

@@ -41,6 +41,8 @@ pub(crate) struct Medium {
     pub(crate) stats: Stats,
     pub(crate) fail_writes: Option<(u64, Fault)>,
     pub(crate) fail_syncs: Option<u64>,
+    /// No file can become longer.
+    pub(crate) filled: bool,
     pub(crate) killed: Option<Killed>,
 }
 
@@ -48,9 +50,12 @@ pub(crate) struct Medium {
 pub(crate) struct Killed {
     /// Steps (writes, truncations, syncs, deletions) that are still made.
     pub(crate) after_steps: u64,
-    /// Bytes of the write after them that still get through.
-    pub(crate) cut_bytes: usize,
+    /// Whether the write after them still gets through up to the next page of the system's memory.
+    pub(crate) in_a_write: bool,
 }
+
+/// The system takes a write page by page, and a kill in between; within a page there is no in between.
+const MEMORY_PAGE_BYTES: u64 = 4096;
 
 pub(crate) fn lock(medium: &Arc<Mutex<Medium>>) -> MutexGuard<'_, Medium> {
     medium.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -94,9 +99,16 @@ impl Medium {
                 None => return Err(Refusal::Fault(*fault)),
             }
         }
+        if self.filled && offset + bytes.len() as u64 > file.metadata()?.len() {
+            return Err(Refusal::Fault(Fault::Full));
+        }
         if let Err(gone) = self.step() {
-            let last = self.killed.as_mut().map_or(0, |killed| std::mem::take(&mut killed.cut_bytes));
-            file.write_all_at(&bytes[..last.min(bytes.len())], offset)?;
+            let in_a_write =
+                self.killed.as_mut().is_some_and(|killed| std::mem::take(&mut killed.in_a_write));
+            let to_page = usize::try_from(MEMORY_PAGE_BYTES - offset % MEMORY_PAGE_BYTES).unwrap_or(0);
+            if in_a_write && let Some(first) = bytes.get(..to_page) {
+                file.write_all_at(first, offset)?;
+            }
             return Err(gone);
         }
         file.write_all_at(bytes, offset)?;

@@ -38,7 +38,8 @@ pub struct Options {
     pub max_bytes: u64,
     /// Room kept for the vend in hand, bytes. Default 256 KiB.
     pub reserve_bytes: u64,
-    /// The SQLite VFS to use, by name: for flash without a file system, and for tests. Default: the platform's.
+    /// The SQLite VFS to use, by name: for flash with a driver of its own, and for tests. Its files must be readable at their
+    /// paths, and it must promise `SQLITE_IOCAP_POWERSAFE_OVERWRITE`, as the platform's does. Default: the platform's.
     pub vfs: Option<String>,
 }
 
@@ -60,7 +61,7 @@ pub struct SqliteJournal {
     opening: Option<Opening>,
     /// The last write was refused for want of room.
     refused: bool,
-    /// A write failed or was killed half way: its frames must leave the log before others follow them.
+    /// A write failed half way: its frames must leave the log before others follow them.
     rewind: bool,
     told: Told,
     _lock: File,

@@ -30,24 +30,33 @@ impl SqliteJournal {
         let paths = salvage::paths(dir);
         let page_bytes = usize::try_from(PAGE_BYTES).unwrap_or(usize::MAX);
         let log = wal::inspect(&paths.log, page_bytes).map_err(io_error)?;
+        let told = told::read(dir);
         let doubt = match log.tail {
+            _ if told.is_some_and(|end| log.is_short_of(&end)) => {
+                Some("the log lacks a commit that was answered")
+            }
             Tail::Clean => None,
             // A process was killed while it wrote: nobody has heard of what does not check.
-            Tail::Torn if told::read(dir).is_some_and(|end| log.ends_at(&end)) => None,
-            Tail::Torn => Some("the log ends in a transaction that does not check".to_owned()),
-            Tail::Damaged => Some("the log breaks off before commits that had been synced".to_owned()),
+            Tail::Torn if told.is_some_and(|end| log.ends_at(&end)) => None,
+            Tail::Torn => Some("the log ends in a transaction that does not check"),
+            Tail::Damaged => Some("the log breaks off before commits that had been synced"),
         };
         let sound = match doubt {
             None => sound(&paths.file, options),
-            Some(doubt) => Err(JournalError::Damaged(doubt)),
+            Some(doubt) => Err(JournalError::Damaged(doubt.to_owned())),
         };
-        let ((conn, held), rewind) = match sound {
+        let (conn, held) = match sound {
             Err(JournalError::Damaged(damage)) => {
                 tracing::warn!(%damage, "journal damaged: setting it aside");
                 salvage::salvage(dir, options, &log, damage)?;
-                (self::sound(&paths.file, options)?, false)
+                self::sound(&paths.file, options)?
             }
-            other => (other?, log.is_unfinished()),
+            other => {
+                let sound = other?;
+                // Or its later frames would read as damage once something shorter has gone over the first.
+                log.erase_unfinished(&paths.log).map_err(io_error)?;
+                sound
+            }
         };
         // From here on closing may fold the log into the file.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(named)?;
@@ -76,7 +85,7 @@ impl SqliteJournal {
             recovered,
             opening,
             refused: false,
-            rewind,
+            rewind: false,
             told,
             _lock: lock,
         })
