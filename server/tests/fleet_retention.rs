@@ -97,7 +97,7 @@ async fn purchases_go_when_they_are_old_and_never_before_their_request_ids(stage
     assert_eq!(sweep(&stage.deps, KEEP, &stop).await.unwrap().sessions, 0, "400 days are not over");
     let swept = sweep(&stage.deps, keep, &stop).await.unwrap();
     assert_eq!((swept.sessions, swept.commands), (2, 0));
-    let request = v1::GetMachineSessionRequest { session_id: session_id.clone(), machine_id: String::new() };
+    let request = v1::GetMachineSessionRequest { session_id: session_id.clone(), ..Default::default() };
     let gone = refused(hall.orchestrator.get_machine_session(service(request))).await;
     assert_eq!(reason(&gone), "SESSION_NOT_FOUND");
     let gone = hall.choose(wanted).await.unwrap_err();

@@ -229,7 +229,7 @@ async fn a_lease_that_is_over_frees_the_machine(stage: Stage) {
     assert_eq!((shown.state(), shown.machine_state()), (SessionState::Expired, PoolState::Idle));
     assert_eq!(shown.lease_end_time_ms, 0);
     let of_machine =
-        v1::GetMachineSessionRequest { machine_id: one.machine_id.clone(), session_id: String::new() };
+        v1::GetMachineSessionRequest { machine_id: one.machine_id.clone(), ..Default::default() };
     let none = refused(hall.orchestrator.get_machine_session(service(of_machine))).await;
     assert_eq!(reason(&none), "SESSION_NOT_FOUND");
     assert_eq!(hall.deps.pool.over(10).await.unwrap().len(), 1);
@@ -329,8 +329,11 @@ async fn bad_fields_are_named(stage: Stage) {
     let choose = v1::ChooseProductRequest { request_id: id(), ..Default::default() };
     let bad = refused(hall.orchestrator.choose_product(service(choose))).await;
     assert_eq!(fields(&bad), ["session_id", "session_token", "product_id", "payment"]);
-    let both = v1::GetMachineSessionRequest { machine_id: id(), session_id: id() };
+    let both = v1::GetMachineSessionRequest { machine_id: id(), session_id: id(), ..Default::default() };
     assert_eq!(fields(&refused(hall.orchestrator.get_machine_session(service(both))).await), ["session_id"]);
+    let unknown = v1::GetMachineSessionRequest { purchase_id: id(), ..Default::default() };
+    let unknown = refused(hall.orchestrator.get_machine_session(service(unknown))).await;
+    assert_eq!(reason(&unknown), "PURCHASE_NOT_FOUND");
     let resolve = v1::ResolvePurchaseRequest { request_id: id(), purchase_id: id(), ..Default::default() };
     let bad = refused(hall.orchestrator.resolve_purchase(operator(resolve))).await;
     assert_eq!(fields(&bad), ["resolution", "note"]);

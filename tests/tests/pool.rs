@@ -41,8 +41,10 @@ macro_rules! promises {
 promises! {
     holding:
         a_lease_that_is_over_frees_the_machine_and_the_late_choice_is_refused,
+        a_machine_archived_before_anybody_noted_the_end_of_its_lease_leaves_no_session_open,
         a_caller_that_timed_out_and_asks_again_has_the_same_session,
         a_choice_whose_answer_was_lost_buys_once,
+        where_machines_stand_is_in_the_metrics,
         usage_stays_fair,
         a_machine_that_keeps_failing_rests_and_comes_back,
         who_waits_is_served_in_order_and_told_when_the_wait_is_over,

@@ -4,7 +4,7 @@ mod follow;
 
 pub(crate) use follow::{Seen, Whence};
 
-use crate::connect::{self, Catalog, Clients, Events, Fleet, Orders};
+use crate::connect::{self, Catalog, Clients, Events, Fleet, Orchestrator, Orders};
 use crate::context::Context;
 use crate::failure::{Failure, Refusal};
 use crate::settings::Settings;
@@ -114,6 +114,24 @@ impl<'a> Session<'a> {
         send: impl AsyncFn(&mut Orders, Request<Q>) -> Result<Response<A>, Status>,
     ) -> Result<A, Failure> {
         self.orders(request, send).await.map_err(|failure| self.named(failure))
+    }
+
+    /// A read of OrchestratorService.
+    pub(crate) async fn orchestrator<Q: Clone, A>(
+        &self,
+        request: Q,
+        send: impl AsyncFn(&mut Orchestrator, Request<Q>) -> Result<Response<A>, Status>,
+    ) -> Result<A, Failure> {
+        self.repeated(&request, &self.clients.orchestrator, &send).await
+    }
+
+    /// A write of OrchestratorService under the request id.
+    pub(crate) async fn orchestrator_write<Q: Clone, A>(
+        &self,
+        request: Q,
+        send: impl AsyncFn(&mut Orchestrator, Request<Q>) -> Result<Response<A>, Status>,
+    ) -> Result<A, Failure> {
+        self.orchestrator(request, send).await.map_err(|failure| self.named(failure))
     }
 
     /// A client of OrderService, for its stream.

@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::nouns::{
     alerts, claim, command, config, credential, dead_letters, drift, epochs, event, gaps, inventory, machine,
-    order, product, quarantine, server, split, status, totals, transactions,
+    order, product, purchase, quarantine, server, session, split, status, totals, transactions,
 };
 use crate::output::Output;
 use crate::settings::Settings;
@@ -109,6 +109,12 @@ enum Noun {
     /// Orders against central stock. For a customer's token, or a service's with the scope orders.on_behalf.
     #[command(subcommand)]
     Order(order::Verb),
+    /// Who holds a machine for a remote purchase.
+    #[command(subcommand)]
+    Session(session::Verb),
+    /// Remote purchases of which nobody knows whether the product came out.
+    #[command(subcommand)]
+    Purchase(purchase::Verb),
     /// What happened, as it happens. For a service's or an operator's token.
     #[command(subcommand)]
     Event(event::Verb),
@@ -160,6 +166,8 @@ impl Cli {
             Noun::Command(verb) => command::run(verb, session, output).await,
             Noun::Product(verb) => product::run(verb, session, output).await,
             Noun::Order(verb) => order::run(verb, session, output).await,
+            Noun::Session(verb) => session::run(verb, session, output).await,
+            Noun::Purchase(verb) => purchase::run(verb, session, output).await,
             Noun::Event(verb) => event::run(verb, session, output).await,
             Noun::Transactions(args) => transactions::run(args, session, output).await,
             Noun::Inventory(args) => inventory::run(args, session, output).await,

@@ -11,6 +11,7 @@ use tonic::{Request, Status};
 use vendfleet_proto::v1::catalog_service_client::CatalogServiceClient;
 use vendfleet_proto::v1::event_service_client::EventServiceClient;
 use vendfleet_proto::v1::fleet_service_client::FleetServiceClient;
+use vendfleet_proto::v1::orchestrator_service_client::OrchestratorServiceClient;
 use vendfleet_proto::v1::order_service_client::OrderServiceClient;
 
 /// Longest that one attempt to connect may take.
@@ -23,6 +24,7 @@ pub(crate) type Authorized = InterceptedService<Channel, Bearer>;
 pub(crate) type Fleet = FleetServiceClient<Authorized>;
 pub(crate) type Catalog = CatalogServiceClient<Authorized>;
 pub(crate) type Orders = OrderServiceClient<Authorized>;
+pub(crate) type Orchestrator = OrchestratorServiceClient<Authorized>;
 pub(crate) type Events = EventServiceClient<Authorized>;
 
 /// One client per service, over one connection.
@@ -30,6 +32,7 @@ pub(crate) struct Clients {
     pub(crate) fleet: Fleet,
     pub(crate) catalog: Catalog,
     pub(crate) orders: Orders,
+    pub(crate) orchestrator: Orchestrator,
     pub(crate) events: Events,
 }
 
@@ -70,6 +73,8 @@ pub(crate) fn clients(settings: &Settings) -> Result<Clients, Failure> {
         fleet: FleetServiceClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
         catalog: CatalogServiceClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
         orders: OrderServiceClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
+        orchestrator: OrchestratorServiceClient::new(service.clone())
+            .max_decoding_message_size(MAX_ANSWER_BYTES),
         events: EventServiceClient::new(service).max_decoding_message_size(MAX_ANSWER_BYTES),
     })
 }

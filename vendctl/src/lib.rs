@@ -20,6 +20,7 @@ mod failure;
 mod nouns;
 mod output;
 mod settings;
+mod update;
 
 pub use context::{Context, Variables};
 pub use exit::Exit;

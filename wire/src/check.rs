@@ -15,6 +15,11 @@ pub(crate) fn not_negative(at: &Path<'_>, name: &'static str, amount: i64) -> Re
     if amount < 0 { Err(at.field(name).broke("must not be negative")) } else { Ok(amount) }
 }
 
+/// Numbers that rise leave room to count on, and fit a signed column.
+pub(crate) fn number(at: &Path<'_>, name: &'static str, number: u64) -> Result<u64> {
+    if number < 1 << 62 { Ok(number) } else { Err(at.field(name).broke("must be below 2^62")) }
+}
+
 pub(crate) fn currency(at: &Path<'_>, code: &str) -> Result<Currency> {
     Currency::parse(code).ok_or_else(|| at.field("currency_code").broke("must be three upper-case letters"))
 }

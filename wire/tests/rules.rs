@@ -57,6 +57,12 @@ const RULES: &[Rule] = &[
     ),
     (
         "boot_with_parent",
+        change!(Boot, b, b.parent.as_mut().unwrap().highest_seq = 1 << 62),
+        "boot.parent.highest_seq",
+        "must be below 2^62",
+    ),
+    (
+        "boot_with_parent",
         change!(Boot, b, b.parent.as_mut().unwrap().reason = 0),
         "boot.parent.reason",
         "must be a known EpochReason",
@@ -65,6 +71,7 @@ const RULES: &[Rule] = &[
     ("vend_cash", change!(Vend, v, v.product_id.clear()), "vend.product_id", "must be 16 bytes"),
     ("vend_cash", change!(Vend, v, v.config_id.clear()), "vend.config_id", "must be 16 bytes"),
     ("vend_cash", change!(Vend, v, v.slot = 65_536), "vend.slot", "must be at most 65535"),
+    ("vend_cash", change!(Vend, v, v.command_number = 1 << 62), "vend.command_number", "must be below 2^62"),
     ("vend_cash", change!(Vend, v, v.price_minor = -1), "vend.price_minor", "must not be negative"),
     ("vend_cash", change!(Vend, v, v.cash_in_minor = -1), "vend.cash_in_minor", "must not be negative"),
     (
@@ -200,6 +207,12 @@ const RULES: &[Rule] = &[
     ("fault", change!(Fault, f, f.detail = "x".repeat(257)), "fault.detail", "must be at most 256 bytes"),
     (
         "config_verdict",
+        change!(ConfigVerdict, c, c.assignment_number = u64::MAX),
+        "config_verdict.assignment_number",
+        "must be below 2^62",
+    ),
+    (
+        "config_verdict",
         change!(ConfigVerdict, c, c.outcome = 0),
         "config_verdict.outcome",
         "must be a known ConfigOutcome",
@@ -221,6 +234,12 @@ const RULES: &[Rule] = &[
         change!(ConfigVerdict, c, c.refusals = vec![v1::ConfigRefusal::default(); 65]),
         "config_verdict.refusals",
         "must have at most 64 items",
+    ),
+    (
+        "command_result",
+        change!(CommandResult, c, c.number = 1 << 62),
+        "command_result.number",
+        "must be below 2^62",
     ),
     (
         "command_result",
@@ -361,7 +380,7 @@ fn a_config_comes_back_as_it_was_and_hashes_over_its_bytes() {
 
 fn vend() -> impl Strategy<Value = Record> {
     let amounts = (0..i64::MAX, 0..i64::MAX, 0..i64::MAX, 0..i64::MAX);
-    (any::<[u8; 16]>(), any::<u16>(), amounts, any::<u64>(), ".{0,16}", any::<bool>()).prop_map(
+    (any::<[u8; 16]>(), any::<u16>(), amounts, 0..1_u64 << 62, ".{0,16}", any::<bool>()).prop_map(
         |(id, slot, (price, cash_in, payout, owed), number, reference, offline)| {
             let mut v = samples::vend(Payment::Cashless { reference, offline }, VendOutcome::Success);
             (v.transaction, v.slot, v.command_number) = (TransactionId(id), slot, number);

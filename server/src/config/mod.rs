@@ -179,7 +179,7 @@ section! {
 }
 
 section! {
-    /// `[worker]`: who has orders paid.
+    /// `[worker]`: who has orders paid and purchases carried out.
     WorkerConfig {
         enabled: bool = true,
         max_in_flight: usize = 256,

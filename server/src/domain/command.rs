@@ -125,14 +125,14 @@ pub struct Command {
     pub created_at_ms: i64,
     /// When it was first in an answer; 0: never.
     pub handed_out_at_ms: i64,
-    /// When it may not be handed out any more.
+    /// When it may not be handed out any more, by the database's clock.
     pub expires_at_ms: i64,
     /// When it came to its end; 0: not yet.
     pub ended_at_ms: i64,
 }
 
 impl Command {
-    /// How far it is at this time: that its time is over needs no write.
+    /// How far it is at this moment of the database's clock: that its time is over needs no write.
     #[must_use]
     pub fn state_at(&self, now_ms: i64) -> State {
         match self.state {

@@ -1,8 +1,10 @@
 //! What is counted and timed, for Prometheus. No globals: a [`Metrics`] is made with the registry it is shown by.
 
 mod payments;
+mod pool;
 
 pub use payments::{GatewayLabels, PaymentMetrics};
+pub use pool::{PoolMetrics, StateLabels};
 
 use std::{fmt, time::Duration};
 
@@ -67,6 +69,8 @@ pub struct Metrics {
     pub pool_commit: CommitMetrics,
     /// Payments and the workers that have orders paid.
     pub payments: PaymentMetrics,
+    /// Where machines stand, and who waits for one.
+    pub pool: PoolMetrics,
     /// Events relayed to NATS, by whether JetStream had them already.
     pub nats_events: Family<KindLabels, Counter>,
     /// Rows of the event log that nobody has relayed to NATS yet.
@@ -93,6 +97,7 @@ impl Metrics {
             start_commit: CommitMetrics::new(),
             pool_commit: CommitMetrics::new(),
             payments: PaymentMetrics::new(),
+            pool: PoolMetrics::default(),
             nats_events: Family::default(),
             nats_lag_events: Gauge::default(),
             database_failures: Family::default(),
@@ -112,6 +117,7 @@ impl Metrics {
         m.start_commit.register(r, "start_commit", "calls of StartWork");
         m.pool_commit.register(r, "pool_commit", "commands about purchases");
         m.payments.register(r);
+        m.pool.register(r);
         r.register(
             "nats_events",
             "Events relayed to NATS, by whether they were there already",

@@ -9,7 +9,7 @@ use crate::operations::orders::Orders;
 use crate::operations::pool::Pool;
 use crate::operations::watch::Hints;
 use crate::store::events::Origin;
-use crate::store::{End, Store, StoreError, Tx};
+use crate::store::{End, Store, StoreError, Tx, clock};
 use crate::telemetry;
 use std::future::Future;
 use std::pin::Pin;
@@ -37,6 +37,26 @@ pub struct Deps {
     pub events: EventLog,
     /// What an operator can set of it.
     pub settings: Settings,
+}
+
+/// One moment, ms since the Unix epoch, on the two clocks that things run out on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moment {
+    /// On the database's: leases, rests, connections, reservations.
+    pub clock_ms: i64,
+    /// On this server's: credentials.
+    pub own_ms: i64,
+}
+
+impl Deps {
+    /// Now, on both clocks.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub async fn moment(&self) -> Result<Moment, ApiError> {
+        let clock_ms = clock::now_ms(&self.store).await?;
+        Ok(Moment { clock_ms, own_ms: self.context.now_ms() })
+    }
 }
 
 impl std::fmt::Debug for Deps {

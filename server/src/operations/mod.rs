@@ -18,5 +18,5 @@ pub mod sync;
 pub mod watch;
 pub mod worker;
 
-pub use deps::{Deps, Settings, SignCertificate, SignedCertificate};
+pub use deps::{Deps, Moment, Settings, SignCertificate, SignedCertificate};
 pub use forget_request_ids::forget_request_ids;

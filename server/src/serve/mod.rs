@@ -5,6 +5,7 @@ mod connections;
 mod cors;
 mod gather;
 mod payments;
+mod pool;
 mod relay;
 mod runtime;
 mod sample;

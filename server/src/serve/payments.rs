@@ -169,9 +169,9 @@ fn shown(state: BreakerState, config: &PaymentsConfig) -> Part {
         }
         BreakerState::Closed => (PartStatus::Ok, "the gateway answers"),
         BreakerState::Open => {
-            (PartStatus::Degraded, "the gateway is in trouble and left alone; orders wait as PENDING")
+            (PartStatus::Degraded, "the gateway is in trouble and left alone; orders and purchases wait")
         }
-        BreakerState::Probing => (PartStatus::Degraded, "the gateway was in trouble; one order probes it"),
+        BreakerState::Probing => (PartStatus::Degraded, "the gateway was in trouble; one payment probes it"),
     };
     Part { status, detail: detail.to_owned() }
 }

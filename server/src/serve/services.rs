@@ -19,7 +19,9 @@ use vendfleet_proto::v1::{
     order_service_server::{self, OrderServiceServer},
 };
 
-use super::{Parts, Running, ServeError, Toolbox, payments, relay, sample, start_with};
+use super::{
+    Parts, Running, ServeError, Toolbox, payments, pool::count as count_machines, relay, sample, start_with,
+};
 use crate::{
     auth::{BoxFuture, CredentialRecord, CredentialSource, CredentialState},
     config::{Config, DatabaseConfig},
@@ -125,6 +127,7 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
         sample::make(&deps).await.map_err(|cause| ServeError::Services(format!("sample data: {cause}")))?;
     }
     let payments = payments::start(&tools, &deps)?;
+    tools.workers.spawn(count_machines(deps.clone(), tools.metrics.pool.clone(), tools.drain.clone()));
     let retention = &tools.config.retention;
     tools.workers.spawn(keep_sweeping(
         deps.clone(),

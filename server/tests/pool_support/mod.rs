@@ -77,7 +77,7 @@ impl Hall {
 
     pub async fn session(&self, session_id: &str) -> v1::MachineSession {
         let request =
-            v1::GetMachineSessionRequest { session_id: session_id.to_owned(), machine_id: String::new() };
+            v1::GetMachineSessionRequest { session_id: session_id.to_owned(), ..Default::default() };
         self.orchestrator.get_machine_session(service(request)).await.unwrap().into_inner().session.unwrap()
     }
 

@@ -34,6 +34,9 @@ pub(crate) async fn a_bad_record_spoils_nothing_but_itself(engine: Engine) {
         let Some(v1::record_body::Body::Vend(body)) = &mut broken.body else { panic!("a vend") };
         body.price_minor = -5;
         pen.write(VEND, 1, &broken.encode_to_vec());
+        let Some(v1::record_body::Body::Vend(body)) = &mut broken.body else { panic!("a vend") };
+        (body.price_minor, body.command_number) = (5, u64::MAX);
+        pen.write(VEND, 1, &broken.encode_to_vec());
         let mut twice = decode(VEND, 1, &vend).unwrap();
         let mut totals = twice.lifetime_after.unwrap();
         counters::apply(&mut totals, &twice.body);
@@ -63,7 +66,8 @@ pub(crate) async fn a_bad_record_spoils_nothing_but_itself(engine: Engine) {
         (2, "KIND_UNKNOWN"),
         (3, "SCHEMA_UNKNOWN"),
         (4, "RULE_BROKEN"),
-        (5, "DUPLICATE_TRANSACTION"),
+        (5, "RULE_BROKEN"),
+        (6, "DUPLICATE_TRANSACTION"),
     ];
     assert_eq!(seen, expected);
     assert!(letters.iter().all(|l| l.state() == DeadLetterState::Open && !l.detail.is_empty()));

@@ -43,6 +43,12 @@ impl Desk {
         (begun.session.unwrap(), begun.session_token)
     }
 
+    /// Takes whichever machine is idle.
+    pub(crate) async fn start_any(&mut self) -> MachineSession {
+        let request = v1::StartWorkRequest { request_id: request_id(), ..Default::default() };
+        self.orchestrator.start_work(request).await.unwrap().into_inner().session.unwrap()
+    }
+
     pub(crate) async fn choose(&mut self, held: (MachineSession, String), payment: PaymentMode) -> Purchase {
         self.try_choose(held, payment).await.unwrap()
     }
@@ -67,6 +73,13 @@ impl Desk {
     pub(crate) async fn buy(&mut self) -> Purchase {
         let session = self.start().await;
         self.choose(session, PaymentMode::None).await
+    }
+
+    pub(crate) async fn session_of(&self, purchase_id: &str) -> MachineSession {
+        let request =
+            v1::GetMachineSessionRequest { purchase_id: purchase_id.to_owned(), ..Default::default() };
+        let mut orchestrator = self.orchestrator.clone();
+        orchestrator.get_machine_session(request).await.unwrap().into_inner().session.unwrap()
     }
 
     pub(crate) async fn session(&self, purchase: &Purchase) -> MachineSession {

@@ -107,7 +107,7 @@ pub(crate) async fn a_wrong_secret_opens_nothing(engine: Engine) {
 type Spoil = (&'static str, fn(&mut v1::SyncRequest));
 
 /// Each breaks one rule of the contract; the field that the answer must name.
-const SYNC_RUBBISH: [Spoil; 30] = [
+const SYNC_RUBBISH: [Spoil; 31] = [
     ("epoch", |c| c.epoch.truncate(15)),
     ("epoch", |c| c.epoch.clear()),
     ("oldest_seq", |c| c.oldest_seq = 0),
@@ -159,6 +159,7 @@ const SYNC_RUBBISH: [Spoil; 30] = [
         c.applied_config = Some(v1::AppliedConfig { config_id: vec![1; 15], ..Default::default() });
     }),
     ("firmware", |c| c.firmware = "f".repeat(65)),
+    ("now.uptime_ms", |c| c.now.as_mut().unwrap().uptime_ms = u64::MAX),
 ];
 
 pub(crate) async fn rubbish_in_a_sync_names_field_and_rule_and_stores_nothing(engine: Engine) {

@@ -13,6 +13,7 @@ use vendfleet_tests::{
     fleet::{Engine, Fleet},
     gateway::{Manner, Op, Step},
     orders::till::Counter,
+    refusal::refusal,
     server::{ServerOptions, TestServer},
     wait::{PATIENCE, until_true},
 };
@@ -34,6 +35,7 @@ pub(crate) async fn a_remote_purchase_is_dispensed_once_and_completes(engine: En
     let (done, session) = desk.comes_to(&purchase, PurchaseState::Completed).await;
     assert_eq!((done.payment_status(), session.state()), (PaymentStatus::Captured, SessionState::Completed));
     assert_eq!((done.slot, session.usage_count), (u32::from(SLOT), 1));
+    assert_eq!(desk.session_of(&purchase.purchase_id).await, session, "found by what alerts name");
     let sold = fleet.operator().transactions(&device.id()).await;
     assert_eq!(sold.iter().map(|t| &t.transaction_id).collect::<Vec<_>>(), [&purchase.purchase_id]);
     all_is_free(&fleet, &device).await;
@@ -89,6 +91,19 @@ pub(crate) async fn a_lost_reply_leaves_a_doubt_that_the_next_sync_ends_with_one
     desk.comes_to(&purchase, PurchaseState::Completed).await;
     all_is_free(&fleet, &device).await;
     assert_eq!(check(&fleet, &[device.chains().await]).await.sales, 1);
+}
+
+pub(crate) async fn a_machine_with_nothing_to_sell_is_taken_last(engine: Engine) {
+    let fleet = Fleet::start(engine).await;
+    let mut device = present(&fleet).await;
+    let mut desk = Desk::of(&fleet).await;
+    let slots = device.now().prices.iter().map(|(slot, _)| SlotUnits { slot: *slot, units: 0 }).collect();
+    device.machine.handle(Input::Audit { slots, tubes: None, box_minor: None }).await.unwrap();
+    device.settle().await;
+    // Made later, and so behind the real one in the order of ids.
+    let other = fleet.operator().virtual_machine("other").await;
+    assert_eq!(desk.start_any().await.machine_id, other);
+    assert_eq!(desk.start_any().await.machine_id, device.id(), "nothing else is idle");
 }
 
 pub(crate) async fn a_person_who_uses_the_machine_goes_first(engine: Engine) {
@@ -188,7 +203,11 @@ pub(crate) async fn a_vend_that_comes_after_a_reset_is_a_sale_with_an_alert(engi
     device.wait_for("the vend", vended).await;
     let reset = desk.reset(&purchase).await;
     assert_eq!(reset.session.unwrap().state(), SessionState::Reset);
-    assert_eq!(reset.machine.unwrap().pool.unwrap().state(), PoolState::InDoubt, "the doubt stays");
+    let pool = reset.machine.unwrap().pool.unwrap();
+    assert_eq!(pool.state(), PoolState::InDoubt, "the doubt stays");
+    assert_eq!((pool.session_id, &pool.purchase_id), (String::new(), &purchase.purchase_id));
+    let again = refusal(&desk.try_reset(&purchase).await.unwrap_err());
+    assert_eq!(again.reason, "SESSION_ENDED", "it is not idle");
     device.settle().await;
     desk.comes_to(&purchase, PurchaseState::Completed).await;
     alerted(&fleet, &device, AlertType::LateVend).await;

@@ -53,6 +53,23 @@ pub(crate) async fn a_lease_that_is_over_frees_the_machine_and_the_late_choice_i
     assert_eq!((checked.sessions, checked.completed), (2, 1));
 }
 
+pub(crate) async fn a_machine_archived_before_anybody_noted_the_end_of_its_lease_leaves_no_session_open(
+    engine: Engine,
+) {
+    // Nobody sweeps.
+    let shop = shop(engine, |o| o.set("orchestrator.lease_ms", 300).set("worker.enabled", false)).await;
+    let id = machine(&shop, 0).await;
+    let ann = Buyer::new(&shop, 0, "ann");
+    let held = ann.start().await;
+    let over = ann.over(&held.session.session_id).await;
+    let request = v1::ArchiveMachineRequest { machine_id: id };
+    shop.operator().fleet.archive_machine(request).await.unwrap();
+    let archived = ann.over(&held.session.session_id).await;
+    assert_eq!((archived.state(), archived.end_time_ms), (over.state(), over.end_time_ms));
+    let open: Vec<(i64,)> = shop.rows().await.all("SELECT state FROM sessions WHERE ended_at_ms = 0").await;
+    assert!(open.is_empty(), "retention would never find it");
+}
+
 pub(crate) async fn a_caller_that_timed_out_and_asks_again_has_the_same_session(engine: Engine) {
     let shop = shop(engine, |o| o).await;
     machine(&shop, 0).await;
@@ -174,7 +191,10 @@ pub(crate) async fn who_waits_is_served_in_order_and_told_when_the_wait_is_over(
             (n, buyer.over(&held.session.session_id).await.create_time_ms)
         });
         // Each stands in line before the next one comes.
-        until_true("one more call to wait", PATIENCE, || async { calls_in_flight(&shop).await > n }).await;
+        until_true("one more call to wait", PATIENCE, || async {
+            metric(&shop, "vendfleet_calls_in_flight").await > n
+        })
+        .await;
     }
     first.choose(&Buyer::choice(&held, &product, PaymentMode::None)).await.unwrap();
     let mut served = waiting.join_all().await;
@@ -192,7 +212,10 @@ pub(crate) async fn who_waits_at_a_server_that_drains_is_told_at_once(engine: En
         let bob = Buyer::new(&shop, 0, "bob");
         tokio::spawn(async move { bob.ask(&v1::StartWorkRequest { wait_ms: 60_000, ..bob.wish() }).await })
     };
-    until_true("the call to wait", PATIENCE, || async { calls_in_flight(&shop).await == 1 }).await;
+    until_true("the call to wait", PATIENCE, || async {
+        metric(&shop, "vendfleet_calls_in_flight").await == 1
+    })
+    .await;
     let ended = shop.replicas[0].server.stop().await;
     assert!(ended.success(), "nothing was left at the end of the drain: {ended:?}");
     let told = refusal(&waits.await.unwrap().unwrap_err());
@@ -200,14 +223,31 @@ pub(crate) async fn who_waits_at_a_server_that_drains_is_told_at_once(engine: En
     assert!(told.retry_after.is_some(), "{told:?}");
 }
 
-/// Unary calls that the server is working on.
-async fn calls_in_flight(shop: &Shop) -> u64 {
+/// A metric as it is shown, by its name and labels; 0 while it is not.
+async fn metric(shop: &Shop, metric: &str) -> u64 {
     let address = shop.replicas[0].server.http_addr();
     let mut stream = TcpStream::connect(address).await.unwrap();
     let ask = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(ask.as_bytes()).await.unwrap();
     let mut page = String::new();
     stream.read_to_string(&mut page).await.unwrap();
-    let line = page.lines().find_map(|line| line.strip_prefix("vendfleet_calls_in_flight "));
+    let line = page.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
     line.map_or(0, |number| number.trim().parse().unwrap())
+}
+
+pub(crate) async fn where_machines_stand_is_in_the_metrics(engine: Engine) {
+    let mut shop = shop(engine, |o| o.set("orchestrator.lease_ms", 60_000)).await;
+    for _ in 0..3 {
+        machine(&shop, 0).await;
+    }
+    Buyer::new(&shop, 0, "ann").start().await;
+    // They are counted when the server starts, and seldom afterwards.
+    shop.replicas[0].server.kill();
+    shop.replicas[0].restart().await;
+    until_true("the machines to be counted", PATIENCE, || async {
+        let idle = metric(&shop, "vendfleet_pool_machines{state=\"idle\"}").await;
+        let held = metric(&shop, "vendfleet_pool_machines{state=\"choose_product\"}").await;
+        (idle, held) == (2, 1)
+    })
+    .await;
 }

@@ -6,9 +6,11 @@ use crate::failure::Failure;
 use crate::output::contract::word;
 use crate::output::table::{Column, left, right};
 use crate::output::{Output, Row, when};
-use clap::{Args, Subcommand};
+use crate::update;
+use clap::{ArgGroup, Args, Subcommand};
 use vendfleet_proto::v1::{
-    ArchiveMachineRequest, CreateMachineRequest, GetMachineRequest, ListMachinesRequest, Machine,
+    ArchiveMachineRequest, CreateMachineRequest, GetMachineRequest, ListMachinesRequest, Machine, Tags,
+    UpdateMachineRequest,
 };
 
 const MAX_PAGE: usize = 500;
@@ -21,6 +23,8 @@ pub(crate) enum Verb {
     List(List),
     /// One machine with all that is known of it.
     Get(One),
+    /// Changes what a machine is called and where it belongs. A new group gives a real machine its config.
+    Update(Update),
     /// Takes a machine out of use for good; its history stays.
     Archive(One),
 }
@@ -47,6 +51,41 @@ pub(crate) struct Create {
     /// How long a virtual machine's job takes, milliseconds.
     #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u32).range(0..=600_000))]
     delay_ms: u32,
+}
+
+#[derive(Args)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true))]
+pub(crate) struct Update {
+    /// The machine's id.
+    #[arg(value_name = "MACHINE", value_parser = arg::id)]
+    machine: String,
+    /// Change it only if it is still as when this etag was read [default: as it is now].
+    #[arg(long)]
+    etag: Option<String>,
+    /// New name, 1 to 64 bytes.
+    #[arg(long, group = "change", value_name = "TEXT")]
+    name: Option<String>,
+    /// Where it stands now.
+    #[arg(long, group = "change", value_name = "TEXT")]
+    location: Option<String>,
+    /// New group.
+    #[arg(long, group = "change", value_parser = arg::label)]
+    group: Option<String>,
+    /// Out of its group; the config it has stays.
+    #[arg(long, group = "change", conflicts_with = "group")]
+    no_group: bool,
+    /// New tag; may be repeated: those given are all it has then.
+    #[arg(long = "tag", group = "change", value_name = "TAG", value_parser = arg::label)]
+    tags: Vec<String>,
+    /// No tags any more.
+    #[arg(long, group = "change", conflicts_with = "tags")]
+    no_tags: bool,
+    /// New hardware serial of a real machine.
+    #[arg(long, group = "change", value_name = "TEXT")]
+    serial: Option<String>,
+    /// How long a virtual machine's next jobs take, milliseconds.
+    #[arg(long, group = "change", value_name = "MS", value_parser = clap::value_parser!(u32).range(0..=600_000))]
+    delay_ms: Option<u32>,
 }
 
 #[derive(Args)]
@@ -153,17 +192,40 @@ pub(crate) async fn run(verb: Verb, session: &Session<'_>, output: &mut Output<'
             };
             output.list(&list(session, &filter).await?)
         }
-        Verb::Get(One { machine: machine_id }) => {
-            let request = GetMachineRequest { machine_id };
-            let answer = session.fleet(request, async |c, r| c.get_machine(r).await).await?;
-            output.one(&answer.machine.ok_or_else(|| Failure::missing("machine"))?)
-        }
+        Verb::Get(One { machine }) => output.one(&get(machine, session).await?),
+        Verb::Update(args) => update(args, session, output).await,
         Verb::Archive(One { machine: machine_id }) => {
             let request = ArchiveMachineRequest { machine_id };
             let answer = session.fleet(request, async |c, r| c.archive_machine(r).await).await?;
             output.one(&answer.machine.ok_or_else(|| Failure::missing("machine"))?)
         }
     }
+}
+
+async fn get(machine_id: String, session: &Session<'_>) -> Result<Machine, Failure> {
+    let request = GetMachineRequest { machine_id };
+    let answer = session.fleet(request, async |c, r| c.get_machine(r).await).await?;
+    answer.machine.ok_or_else(|| Failure::missing("machine"))
+}
+
+async fn update(args: Update, session: &Session<'_>, output: &mut Output<'_>) -> Result<(), Failure> {
+    let present = async || Ok(get(args.machine.clone(), session).await?.etag);
+    let etag = update::etag(args.etag, session, present).await?;
+    let has_new_tags = args.no_tags || !args.tags.is_empty();
+    let request = UpdateMachineRequest {
+        request_id: session.request_id(),
+        machine_id: args.machine,
+        etag: etag.clone(),
+        name: args.name,
+        location: args.location,
+        group: if args.no_group { Some(String::new()) } else { args.group },
+        tags: has_new_tags.then_some(Tags { values: args.tags }),
+        serial: args.serial,
+        virtual_delay_ms: args.delay_ms,
+    };
+    let answer = session.fleet_write(request, async |c, r| c.update_machine(r).await).await;
+    let answer = update::told(answer, &etag, output)?;
+    output.one(&answer.machine.ok_or_else(|| Failure::missing("machine"))?)
 }
 
 pub(crate) async fn list(

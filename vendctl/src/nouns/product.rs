@@ -5,6 +5,7 @@ use crate::call::Session;
 use crate::failure::Failure;
 use crate::output::table::{Column, left, right};
 use crate::output::{Output, Row, money};
+use crate::update;
 use clap::{Args, Subcommand};
 use vendfleet_proto::v1::{
     AdjustStockRequest, ArchiveProductRequest, CreateProductRequest, GetProductRequest, ListProductsRequest,
@@ -206,16 +207,8 @@ async fn get(product_id: String, session: &Session<'_>) -> Result<Product, Failu
 }
 
 async fn update(args: Update, session: &Session<'_>, output: &mut Output<'_>) -> Result<(), Failure> {
-    let etag = match args.etag {
-        Some(etag) => etag,
-        // The first try may have changed the etag: the same request id with another etag is another request.
-        None if session.is_repeat() => {
-            return Err(Failure::usage(
-                "--request-id: an update is repeated with the --etag of its first try",
-            ));
-        }
-        None => get(args.product.clone(), session).await?.etag,
-    };
+    let present = async || Ok(get(args.product.clone(), session).await?.etag);
+    let etag = update::etag(args.etag, session, present).await?;
     let price = args.price_minor.zip(args.currency);
     let request = UpdateProductRequest {
         request_id: session.request_id(),
@@ -227,12 +220,7 @@ async fn update(args: Update, session: &Session<'_>, output: &mut Output<'_>) ->
         price: price.map(|(minor_units, currency_code)| Money { currency_code, minor_units }),
         low_stock_threshold: args.low_stock,
     };
-    let answer = match session.catalog_write(request, async |c, r| c.update_product(r).await).await {
-        Err(failure) if failure.may_have_been_done() => {
-            output.hint(&format!("to repeat it, add --etag {etag} too"))?;
-            return Err(failure);
-        }
-        answer => answer?,
-    };
+    let answer = session.catalog_write(request, async |c, r| c.update_product(r).await).await;
+    let answer = update::told(answer, &etag, output)?;
     output.one(&answer.product.ok_or_else(|| Failure::missing("product"))?)
 }

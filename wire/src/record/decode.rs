@@ -110,8 +110,8 @@ fn parent_epoch(at: &Path<'_>, p: &v1::ParentEpoch) -> Result<ParentEpoch> {
     };
     Ok(ParentEpoch {
         epoch: Epoch(check::id(&at, "epoch", &p.epoch)?),
-        last_common_seq: p.last_common_seq,
-        highest_seq: p.highest_seq,
+        last_common_seq: check::number(&at, "last_common_seq", p.last_common_seq)?,
+        highest_seq: check::number(&at, "highest_seq", p.highest_seq)?,
         reason,
     })
 }
@@ -145,7 +145,7 @@ fn vend(v: v1::VendBody) -> Result<Vend> {
         cash_in_minor: check::not_negative(&at, "cash_in_minor", v.cash_in_minor)?,
         payout_intent_minor: check::not_negative(&at, "payout_intent_minor", v.payout_intent_minor)?,
         owed_minor: check::not_negative(&at, "owed_minor", v.owed_minor)?,
-        command_number: v.command_number,
+        command_number: check::number(&at, "command_number", v.command_number)?,
     })
 }
 
@@ -299,7 +299,7 @@ fn config_verdict(c: v1::ConfigVerdictBody) -> Result<ConfigVerdict> {
         Ok(ConfigRefusal { field, reason: check::name(&at, "reason", r.reason, false)? })
     };
     Ok(ConfigVerdict {
-        assignment: c.assignment_number,
+        assignment: check::number(&at, "assignment_number", c.assignment_number)?,
         config: ConfigId(check::id(&at, "config_id", &c.config_id)?),
         verdict,
         refusals: c.refusals.into_iter().enumerate().map(refusal).collect::<Result<_>>()?,
@@ -308,5 +308,9 @@ fn config_verdict(c: v1::ConfigVerdictBody) -> Result<ConfigVerdict> {
 
 fn command_result(c: v1::CommandResultBody) -> Result<CommandResult> {
     let at = Path::root("command_result");
-    Ok(CommandResult { number: c.number, done: c.done, reason: check::name(&at, "reason", c.reason, true)? })
+    Ok(CommandResult {
+        number: check::number(&at, "number", c.number)?,
+        done: c.done,
+        reason: check::name(&at, "reason", c.reason, true)?,
+    })
 }

@@ -182,7 +182,7 @@ pub struct NewCommand {
     pub purchase: PurchaseId,
     /// When it is made, ms since the Unix epoch.
     pub at_ms: i64,
-    /// When it expires unless handed out, ms since the Unix epoch.
+    /// When it expires unless handed out, by the database's clock.
     pub expires_at_ms: i64,
 }
 

@@ -229,7 +229,7 @@ pub(super) fn dispense(
         return;
     }
     purchase.due_at_ms = clock_ms.saturating_add(settings.reservation_ms);
-    purchase.reservation_end_ms = at_ms.saturating_add(settings.reservation_ms);
+    purchase.reservation_end_ms = purchase.due_at_ms;
     let Some(bound) = view.bound.get_mut(&purchase.machine).filter(|bound| !bound.cloned) else { return };
     bound.last_command = bound.last_command.saturating_add(1);
     purchase.command_number = bound.last_command;

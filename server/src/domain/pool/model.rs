@@ -16,9 +16,12 @@ macro_rules! numbered {
         pub enum $name { $($(#[$variant_doc])* $variant = $number,)* }
 
         impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
             /// The one of that number, if there is one.
             pub fn from_number(number: i64) -> Option<Self> {
-                [$(Self::$variant),*].into_iter().find(|one| *one as i64 == number)
+                Self::ALL.iter().copied().find(|one| *one as i64 == number)
             }
         }
     };

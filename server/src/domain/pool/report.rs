@@ -73,7 +73,9 @@ pub(super) fn report(
             set_aside(view, id, *trouble, detail, at_ms, ids, writes);
         }
         (JobDone::Elapsed, PurchaseState::Dispensing) => elapsed(view, id, settings, at_ms, ids, writes),
-        (JobDone::Elapsed, PurchaseState::InDoubt) => still_in_doubt(view, id, at_ms, ids, writes),
+        (JobDone::Elapsed, PurchaseState::InDoubt) => {
+            still_in_doubt(view, id, "the machine has not said what became of it", at_ms, ids, writes);
+        }
         (JobDone::Said(said), _) => self::said(view, id, said, settings, at_ms, ids, writes),
         _ => return Answer::Stale,
     }
@@ -196,16 +198,20 @@ fn elapsed(
     fail(view, id, (Failure::Expired, words), settings, at_ms, ids, writes);
 }
 
-fn still_in_doubt(view: &mut View, id: PurchaseId, at_ms: i64, ids: &mut dyn Ids, writes: &mut Writes) {
+fn still_in_doubt(
+    view: &mut View,
+    id: PurchaseId,
+    words: &str,
+    at_ms: i64,
+    ids: &mut dyn Ids,
+    writes: &mut Writes,
+) {
     let Some(purchase) = view.purchases.get_mut(&id) else { return };
     // The machine's next word, or an operator's, makes it due again.
     purchase.due_at_ms = 0;
     let purchase = purchase.clone();
     writes.doubtful.push((purchase.machine, purchase.command_number));
-    let detail = format!(
-        "purchase {id}: command {} was handed out and the machine has not said what became of it",
-        purchase.command_number
-    );
+    let detail = format!("purchase {id}: command {} was handed out and {words}", purchase.command_number);
     raise(writes, ids, &purchase, PURCHASE_IN_DOUBT, detail, at_ms);
     touched(view, id, at_ms, writes);
 }
@@ -237,7 +243,10 @@ fn said(
             vended(view, id, at_ms, ids, writes);
         }
         // Nobody knows but who stands there: an operator says.
-        Said::Unknown => still_in_doubt(view, id, at_ms, ids, writes),
+        Said::Unknown => {
+            let words = "the machine can't tell whether the product came out";
+            still_in_doubt(view, id, words, at_ms, ids, writes);
+        }
         Said::Failed(words) => {
             fail(view, id, (Failure::VendFailed, words.clone()), settings, at_ms, ids, writes);
         }

@@ -22,10 +22,13 @@ pub(super) fn reset(
     if of_machine.is_none() {
         return Answer::Refused(Refusal::SessionNotFound(reset.session));
     }
-    let present = view.pool.get(&reset.machine).and_then(|pooled| pooled.session);
+    let pooled = view.pool.get(&reset.machine);
+    let present = pooled.and_then(|pooled| pooled.session);
     if present != Some(reset.session) {
+        // A doubt outlives the session it began in.
+        let in_doubt = pooled.is_some_and(|pooled| pooled.standing == Standing::InDoubt);
         return Answer::Refused(match present {
-            None => Refusal::AlreadyIdle(reset.machine),
+            None if !in_doubt => Refusal::AlreadyIdle(reset.machine),
             other => Refusal::SessionEnded(reset.session, other),
         });
     }

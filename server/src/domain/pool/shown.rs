@@ -1,7 +1,7 @@
 //! Machines and sessions as they are at a moment of the database's clock: what is over by itself needs no write to be over.
 
 use super::model::{MachineKind, Pooled, Session, SessionState, Standing};
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{PurchaseId, SessionId};
 
 /// A machine's part in remote purchases as it is shown.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -10,6 +10,8 @@ pub struct Shown {
     pub standing: Standing,
     /// The session it is in.
     pub session: Option<SessionId>,
+    /// The purchase that holds it, under way or in doubt.
+    pub purchase: Option<PurchaseId>,
     /// Completed purchases, ever.
     pub usage: i64,
     /// When StartWork last took it, ms since the Unix epoch; 0: never.
@@ -33,6 +35,7 @@ impl Pooled {
         Shown {
             standing,
             session: if free { None } else { self.session },
+            purchase: if free { None } else { self.purchase },
             usage: self.usage,
             last_picked_ms: self.last_picked_ms,
             failures: self.failures,

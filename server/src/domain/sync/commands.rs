@@ -102,14 +102,14 @@ pub(super) fn hand_out(
     if call.last_seq == through {
         renumber(view, call, writes);
     }
-    let (gap_named_at_ms, mut hidden) = (view.gap_named_at_ms, BTreeSet::new());
+    let (gap_named_at_ms, clock_ms, mut hidden) = (view.gap_named_at_ms, view.clock_ms, BTreeSet::new());
     let heard_through = view.machine.commands_done_through;
     let mut answer = Vec::new();
     for (number, known) in &mut view.commands {
         if !known.command.state.is_open() {
             continue;
         }
-        let recalled = match fate(known, call, through, heard_through, gap_named_at_ms) {
+        let recalled = match fate(known, call, through, heard_through, gap_named_at_ms, clock_ms) {
             Fate::Travels => false,
             Fate::Recalled => true,
             Fate::Ends(reason) => {
@@ -136,6 +136,13 @@ pub(super) fn hand_out(
         if known.command.state == State::Pending {
             known.command.state = State::HandedOut;
             known.command.handed_out_at_ms = call.received_at_ms;
+            if known.command.purchase().is_some() {
+                // What the reservation has left, on the device's own clock as it is in this very call.
+                let left_ms =
+                    u64::try_from(known.command.expires_at_ms.saturating_sub(clock_ms)).unwrap_or(0);
+                known.command.expires_uptime_ms =
+                    call.now.at.uptime_ms.saturating_add(left_ms).min(i64::MAX.unsigned_abs());
+            }
             view.commands_dirty.insert(*number);
             writes.handed_out.extend(known.command.purchase().map(|purchase| HandOut {
                 machine: call.machine,
@@ -161,6 +168,7 @@ fn fate(
     through: u64,
     heard_through: u64,
     gap_named_at_ms: i64,
+    clock_ms: i64,
 ) -> Fate {
     let command = &known.command;
     let pending = command.state == State::Pending;
@@ -189,7 +197,7 @@ fn fate(
             (false, _) => Fate::Waits,
         };
     }
-    let over = command.state_at(call.received_at_ms) != command.state || !known.wanted;
+    let over = command.state_at(clock_ms) != command.state || !known.wanted;
     match (command.state, over, command.purchase()) {
         // Its reservation's lapse gives the unit and the money back.
         (State::Pending, true, Some(_)) => Fate::Waits,

@@ -52,6 +52,8 @@ pub struct MachineView {
     /// When a gap of the call's epoch was last named, ms since the Unix epoch; 0: never. Loaded only where commands may be
     /// handed out.
     pub gap_named_at_ms: i64,
+    /// The database's clock, ms since the Unix epoch; only where there are commands.
+    pub clock_ms: i64,
     /// A device hears the answer of this fold: commands may be in it.
     pub is_heard: bool,
     /// `machine.seldom` as it was loaded.
@@ -81,6 +83,7 @@ impl MachineView {
             commands: BTreeMap::new(),
             commands_dirty: BTreeSet::new(),
             gap_named_at_ms: 0,
+            clock_ms: 0,
             is_heard: false,
         }
     }

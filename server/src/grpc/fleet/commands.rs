@@ -28,7 +28,7 @@ pub(super) async fn send_command(
     let ttl_ms = if ttl_ms.get() == 0 { DEFAULT_TTL_MS } else { ttl_ms.get() };
     let new = NewCommand { machine, order, ttl_ms, sent_by: caller.subject };
     let command = fleet::send_command(deps, key, new).await?;
-    Ok(v1::SendCommandResponse { command: Some(command_out(command, deps.context.now_ms())) })
+    Ok(v1::SendCommandResponse { command: Some(command_out(command, deps.moment().await?.clock_ms)) })
 }
 
 fn order(fields: &mut Fields, command: Option<v1::send_command_request::Command>) -> Option<Order> {
@@ -58,9 +58,9 @@ pub(super) async fn list_commands(
     let state = fields.member("state", message.state, |n| State::from_number(i64::from(n)));
     let page = list.request::<Place>(&mut fields, size, &token, (50, 500))?;
     let (machine, state) = fields.finish(machine.zip(state))?;
-    let page = fleet::list_commands(deps, machine.map(MachineId), state, &page).await?;
+    let now_ms = deps.moment().await?.clock_ms;
+    let page = fleet::list_commands(deps, machine.map(MachineId), state, now_ms, &page).await?;
     let next_page_token = list.token(&page);
-    let now_ms = deps.context.now_ms();
     let commands = page.items.into_iter().map(|command| command_out(command, now_ms)).collect();
     Ok(v1::ListCommandsResponse { commands, next_page_token })
 }

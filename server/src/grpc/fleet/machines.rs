@@ -26,7 +26,7 @@ pub(super) async fn create_machine(
     let new = new_machine(&mut fields, &message);
     let (key, new) = fields.finish(key.zip(new))?;
     let machine = fleet::create_machine(deps, key, new).await?;
-    Ok(v1::CreateMachineResponse { machine: Some(machine_out(machine, deps.context.now_ms())) })
+    Ok(v1::CreateMachineResponse { machine: Some(machine_out(machine, deps.moment().await?)) })
 }
 
 pub(super) async fn get_machine(
@@ -36,7 +36,7 @@ pub(super) async fn get_machine(
     let mut fields = Fields::default();
     let id = fields.uuid("machine_id", &request.get_ref().machine_id).map(MachineId);
     let machine = fleet::get_machine(deps, fields.finish(id)?).await?;
-    Ok(v1::GetMachineResponse { machine: Some(machine_out(machine, deps.context.now_ms())) })
+    Ok(v1::GetMachineResponse { machine: Some(machine_out(machine, deps.moment().await?)) })
 }
 
 pub(super) async fn list_machines(
@@ -55,18 +55,18 @@ pub(super) async fn list_machines(
     let page = list.request::<Uuid>(&mut fields, size, &token, (50, 500))?;
     let parsed = kind.zip(group).zip(tags.zip(serial)).zip(pool_state);
     let (((kind, group), (tags, serial)), pool_state) = fields.finish(parsed)?;
+    let moment = deps.moment().await?;
     let filter = MachineFilter {
         include_archived: message.include_archived,
         kind,
-        pool: pool_state.map(|standing| (standing, deps.context.now_ms())),
+        pool: pool_state.map(|standing| (standing, moment.clock_ms)),
         group: group.map(|g| g.as_str().to_owned()),
         tags: tags.iter().map(str::to_owned).collect(),
         serial: serial.map(Text::into_string),
     };
     let page = fleet::list_machines(deps, &filter, &page).await?;
     let next_page_token = list.token(&page);
-    let now_ms = deps.context.now_ms();
-    let machines = page.items.into_iter().map(|machine| machine_out(machine, now_ms)).collect();
+    let machines = page.items.into_iter().map(|machine| machine_out(machine, moment)).collect();
     Ok(v1::ListMachinesResponse { machines, next_page_token })
 }
 
@@ -93,7 +93,7 @@ pub(super) async fn update_machine(
     });
     let ((key, id), (etag, change)) = fields.finish(key.zip(id).zip(etag.zip(change)))?;
     let machine = fleet::update_machine(deps, key, id, etag.as_str(), change).await?;
-    Ok(v1::UpdateMachineResponse { machine: Some(machine_out(machine, deps.context.now_ms())) })
+    Ok(v1::UpdateMachineResponse { machine: Some(machine_out(machine, deps.moment().await?)) })
 }
 
 pub(super) async fn archive_machine(
@@ -103,7 +103,7 @@ pub(super) async fn archive_machine(
     let mut fields = Fields::default();
     let id = fields.uuid("machine_id", &request.get_ref().machine_id).map(MachineId);
     let machine = fleet::archive_machine(deps, fields.finish(id)?).await?;
-    Ok(v1::ArchiveMachineResponse { machine: Some(machine_out(machine, deps.context.now_ms())) })
+    Ok(v1::ArchiveMachineResponse { machine: Some(machine_out(machine, deps.moment().await?)) })
 }
 
 pub(super) async fn list_machine_groups(
@@ -144,10 +144,10 @@ pub(super) async fn split_machine(
     let name = fields.text::<1, 64>("name", &message.name);
     let ((key, id), (epoch, name)) = fields.finish(key.zip(id).zip(epoch.zip(name)))?;
     let split = fleet::split_machine(deps, key, id, epoch, name).await?;
-    let now_ms = deps.context.now_ms();
+    let moment = deps.moment().await?;
     Ok(v1::SplitMachineResponse {
-        new_machine: Some(machine_out(split.new_machine, now_ms)),
-        kept_machine: Some(machine_out(split.kept_machine, now_ms)),
+        new_machine: Some(machine_out(split.new_machine, moment)),
+        kept_machine: Some(machine_out(split.kept_machine, moment)),
         claim_token_id: split.claim_token.to_string(),
         open_branches: split.open_branches,
     })

@@ -3,6 +3,7 @@
 use crate::domain::fleet::{DeviceStatus, MachineDetail, Uploads};
 use crate::domain::ids::MachineId;
 use crate::domain::pool::Shown;
+use crate::operations::Moment;
 use uuid::Uuid;
 use vend_core::id::Epoch;
 use vend_core::time::ClockQuality;
@@ -16,7 +17,7 @@ pub(crate) fn epoch_out(epoch: Epoch) -> String {
     hex::encode(epoch.0)
 }
 
-pub(crate) fn machine_out(detail: MachineDetail, now_ms: i64) -> v1::Machine {
+pub(crate) fn machine_out(detail: MachineDetail, now: Moment) -> v1::Machine {
     let MachineDetail { machine, device, pool } = detail;
     v1::Machine {
         machine_id: machine.id.to_string(),
@@ -28,8 +29,8 @@ pub(crate) fn machine_out(detail: MachineDetail, now_ms: i64) -> v1::Machine {
         tags: machine.tags,
         serial: machine.serial,
         virtual_delay_ms: u32::try_from(machine.virtual_delay_ms).unwrap_or(0),
-        pool: Some(pool_out(&pool.shown(now_ms))),
-        device: device.map(|device| device_out(machine.id, machine.model, device, now_ms)),
+        pool: Some(pool_out(&pool.shown(now.clock_ms))),
+        device: device.map(|device| device_out(machine.id, machine.model, device, now)),
         etag: machine.version.to_string(),
         create_time_ms: machine.created_at_ms,
         update_time_ms: machine.updated_at_ms,
@@ -45,11 +46,12 @@ fn pool_out(shown: &Shown) -> v1::PoolStatus {
         last_picked_time_ms: shown.last_picked_ms,
         failures_in_a_row: u32::try_from(shown.failures).unwrap_or(u32::MAX),
         resting_until_time_ms: shown.resting_until_ms,
+        purchase_id: shown.purchase.map(|purchase| purchase.to_string()).unwrap_or_default(),
     }
 }
 
-fn device_out(machine: MachineId, model: String, device: DeviceStatus, now_ms: i64) -> v1::DeviceStatus {
-    let standing = match device.uploads(now_ms) {
+fn device_out(machine: MachineId, model: String, device: DeviceStatus, now: Moment) -> v1::DeviceStatus {
+    let standing = match device.uploads(now.own_ms) {
         None => v1::UploadStanding::Unspecified,
         Some(Uploads::Active) => v1::UploadStanding::Active,
         Some(Uploads::Cloned) => v1::UploadStanding::Cloned,
@@ -57,7 +59,7 @@ fn device_out(machine: MachineId, model: String, device: DeviceStatus, now_ms: i
         Some(Uploads::Revoked) => v1::UploadStanding::Revoked,
     };
     v1::DeviceStatus {
-        connected: device.connected_until_ms > now_ms,
+        connected: device.connected_until_ms > now.clock_ms,
         last_sync_time_ms: device.last_sync_ms,
         standing: standing.into(),
         epoch: device.epoch.map(epoch_out).unwrap_or_default(),

@@ -169,6 +169,7 @@ impl Check {
         let zero = r.previous_hash.iter().all(|&b| b == 0);
         self.rule(r.first_seq != 1 || zero, "previous_hash", "all zero when first_seq is 1");
         self.rule(r.now.is_some(), "now", "required");
+        self.number("now.uptime_ms", r.now.as_ref().map_or(0, |now| now.uptime_ms));
     }
 
     fn records(&mut self, r: &v1::SyncRequest, edge: &Edge) {

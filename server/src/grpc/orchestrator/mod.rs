@@ -104,7 +104,7 @@ impl OrchestratorService for OrchestratorGrpc {
         let done = pool::reset_machine(&self.deps, key, machine, session, note.into_string()).await?;
         Ok(Response::new(v1::ResetMachineResponse {
             session: Some(session_out(&done.now)),
-            machine: Some(machine_out(done.machine, self.deps.context.now_ms())),
+            machine: Some(machine_out(done.machine, self.deps.moment().await?)),
             units_returned: done.units_returned,
         }))
     }

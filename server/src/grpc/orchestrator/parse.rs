@@ -1,7 +1,7 @@
 //! Requests about sessions, held to their rules.
 
 use crate::domain::fleet::Tags;
-use crate::domain::ids::{MachineId, SessionId};
+use crate::domain::ids::{MachineId, PurchaseId, SessionId};
 use crate::domain::pool::{MachineKind, Mode, Pick};
 use crate::domain::request::RequestKey;
 use crate::domain::text::Label;
@@ -85,13 +85,16 @@ pub(super) fn session_name(
     fields: &mut Fields,
     message: &v1::GetMachineSessionRequest,
 ) -> Option<SessionName> {
-    match (message.machine_id.as_str(), message.session_id.as_str()) {
-        (machine, "") if !machine.is_empty() => {
+    match (message.machine_id.as_str(), message.session_id.as_str(), message.purchase_id.as_str()) {
+        (machine, "", "") if !machine.is_empty() => {
             fields.uuid("machine_id", machine).map(|id| SessionName::Machine(MachineId(id)))
         }
-        ("", session) => fields.uuid("session_id", session).map(|id| SessionName::Session(SessionId(id))),
+        ("", "", purchase) if !purchase.is_empty() => {
+            fields.uuid("purchase_id", purchase).map(|id| SessionName::Purchase(PurchaseId(id)))
+        }
+        ("", session, "") => fields.uuid("session_id", session).map(|id| SessionName::Session(SessionId(id))),
         _ => {
-            fields.broke("session_id", "exactly one of machine_id and session_id must be given");
+            fields.broke("session_id", "exactly one of machine_id, session_id and purchase_id must be given");
             None
         }
     }

@@ -9,7 +9,7 @@ use crate::error::{ApiError, Reason};
 use crate::operations::Deps;
 use crate::operations::deps::{Failure, write};
 use crate::operations::request::begin;
-use crate::store::{Tx, commands, requests};
+use crate::store::{Tx, clock, commands, requests};
 
 /// Queues a command, bound to the machine's present epoch. The machine hears of it by its stream of hints, or at its next
 /// Sync.
@@ -29,7 +29,8 @@ pub async fn send_command(deps: &Deps, key: RequestKey, new: NewCommand) -> Resu
                 let command = commands::find(tx, new.machine, number).await?;
                 return Ok(command.ok_or_else(|| ApiError::internal("a command that was sent is missing"))?);
             }
-            let command = queue(tx, new, now_ms).await?;
+            let clock_ms = clock::clock_ms(tx, now_ms).await?;
+            let command = queue(tx, new, now_ms, clock_ms).await?;
             requests::note_response(tx, key, &command.number.to_be_bytes()).await?;
             Ok(command)
         })
@@ -39,7 +40,7 @@ pub async fn send_command(deps: &Deps, key: RequestKey, new: NewCommand) -> Resu
     Ok(sent)
 }
 
-async fn queue(tx: &mut Tx, new: &NewCommand, now_ms: i64) -> Result<Command, Failure> {
+async fn queue(tx: &mut Tx, new: &NewCommand, now_ms: i64, clock_ms: i64) -> Result<Command, Failure> {
     let id = new.machine;
     let machine = expect_in_use(expect_real(lock_machine(tx, id).await?)?)?;
     let device = machine.device.unwrap_or_default();
@@ -68,7 +69,7 @@ async fn queue(tx: &mut Tx, new: &NewCommand, now_ms: i64) -> Result<Command, Fa
         sent_by: new.sent_by.clone(),
         created_at_ms: now_ms,
         handed_out_at_ms: 0,
-        expires_at_ms: now_ms.saturating_add(new.ttl_ms),
+        expires_at_ms: clock_ms.saturating_add(new.ttl_ms),
         ended_at_ms: 0,
     };
     Ok(commands::queue(tx, command).await?)

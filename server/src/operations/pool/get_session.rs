@@ -1,7 +1,7 @@
 //! A session as it is now.
 
 use super::refusal::refused;
-use crate::domain::ids::{MachineId, SessionId};
+use crate::domain::ids::{MachineId, PurchaseId, SessionId};
 use crate::domain::pool::{MachineKind, Pooled, Purchase, Refusal, Session, Shown};
 use crate::error::{ApiError, Reason};
 use crate::operations::Deps;
@@ -14,6 +14,8 @@ pub enum SessionName {
     Session(SessionId),
     /// The present one of a machine.
     Machine(MachineId),
+    /// The one in which this was bought.
+    Purchase(PurchaseId),
 }
 
 /// A session with what is beside it, at one moment of the database's clock.
@@ -40,13 +42,17 @@ impl SessionNow {
     }
 }
 
-/// A session by its id, or as the present one of a machine.
+/// A session by its id, by its purchase's, or as the present one of a machine.
 ///
 /// # Errors
-/// MACHINE_NOT_FOUND, SESSION_NOT_FOUND.
+/// MACHINE_NOT_FOUND, PURCHASE_NOT_FOUND, SESSION_NOT_FOUND.
 pub async fn get_session(deps: &Deps, name: SessionName) -> Result<SessionNow, ApiError> {
     let id = match name {
         SessionName::Session(id) => id,
+        SessionName::Purchase(id) => {
+            let found = store::find_purchase(&mut deps.store.read().await?, id).await?;
+            found.ok_or_else(|| refused(Refusal::PurchaseNotFound(id)))?.session
+        }
         SessionName::Machine(machine) => {
             let mut session = deps.store.read().await?;
             let (pooled, _) = store::of_machine(&mut session, machine)
@@ -55,6 +61,7 @@ pub async fn get_session(deps: &Deps, name: SessionName) -> Result<SessionNow, A
             let now_ms = clock::clock_ms(&mut session, deps.context.now_ms()).await?;
             pooled.shown(now_ms).session.ok_or_else(|| {
                 ApiError::new(Reason::SessionNotFound, "machine_id: the machine is in no session")
+                    .with("machine_id", machine)
             })?
         }
     };

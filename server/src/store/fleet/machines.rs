@@ -6,7 +6,7 @@ use crate::domain::fleet::{
 };
 use crate::domain::ids::MachineId;
 use crate::domain::page::PageRequest;
-use crate::domain::pool::Standing;
+use crate::domain::pool::{SessionState, Standing};
 use crate::domain::sync::MachineStanding;
 use crate::store::pool::rows::{pool_columns, pooled};
 use crate::store::sync::codes::Coded as _;
@@ -343,6 +343,11 @@ pub async fn update(tx: &mut Tx, m: &Machine) -> Result<(), StoreError> {
     )
     .await?;
     if m.archived_at_ms != 0 {
+        // Nobody holds it, so what it still names is a session whose lease is over and nobody has noted it.
+        let sql = "UPDATE sessions SET state = $2, ended_at_ms = lease_until_ms WHERE state = $3 \
+                   AND session_id = (SELECT session_id FROM pool WHERE machine_id = $1)";
+        let (expired, choosing) = (SessionState::Expired as i64, SessionState::ChooseProduct as i64);
+        tx.execute(sql, &[(&m.id.0).into(), expired.into(), choosing.into()]).await?;
         // Out of the pool for good: absent, and free never again.
         let sql = "UPDATE pool SET state = 6, session_id = NULL, free_at_ms = 9223372036854775807 WHERE machine_id = $1";
         tx.execute(sql, &[(&m.id.0).into()]).await?;

@@ -23,7 +23,9 @@ pub use claim::{claim_due, next_due, overdue};
 pub use forget::Forgotten;
 pub use letters::{find_letter, list_letters, notice, redrive};
 pub use load::load;
-pub use reads::{find_purchase, find_session, find_started, lock_machine, of_machine, of_machines};
+pub use reads::{
+    count_by_standing, find_purchase, find_session, find_started, lock_machine, of_machine, of_machines,
+};
 pub use starts::{Look, fitting, load_starts, passed_by};
 pub(in crate::store) use told::tell;
 pub use write::{freed, is_nothing, write};

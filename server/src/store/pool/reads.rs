@@ -5,9 +5,10 @@ use super::rows::{
     POOL_KINDS, PURCHASE_KINDS, pool_columns, pooled, purchase, purchase_columns, session as session_row,
 };
 use crate::domain::ids::{MachineId, PurchaseId, SessionId};
-use crate::domain::pool::{Pooled, Purchase, Session as Held};
+use crate::domain::pool::{Pooled, Purchase, Session as Held, Standing};
 use crate::store::keyed::Keyed;
-use crate::store::{Engine, Session, StoreError, Tx};
+use crate::store::{Engine, Session, StoreError, Tx, clock};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 static POOL: Keyed =
@@ -59,6 +60,24 @@ pub async fn of_machine(
 pub async fn of_machines(session: &mut Session, machines: &[MachineId]) -> Result<Vec<Pooled>, StoreError> {
     let keys: Vec<&[u8; 16]> = machines.iter().map(MachineId::as_bytes).collect();
     POOL.fetch(session, &keys).await?.iter().map(|row| pooled(&mut row.columns())).collect()
+}
+
+/// Machines in use by where they stand at this moment; `own_ms` is this server's clock.
+pub async fn count_by_standing(
+    session: &mut Session,
+    own_ms: i64,
+) -> Result<HashMap<Standing, i64>, StoreError> {
+    let clock_ms = clock::clock_ms(session, own_ms).await?;
+    let sql = "SELECT CAST(CASE WHEN p.free_at_ms > $1 THEN p.state \
+               WHEN p.kind = 1 OR (p.fit AND p.connected_until_ms > $1) THEN 1 ELSE 6 END AS BIGINT) AS standing, \
+               COUNT(*) FROM pool p WHERE p.state <> 6 GROUP BY standing";
+    let mut counts = HashMap::new();
+    for row in session.all(sql, &[clock_ms.into()]).await? {
+        let mut c = row.columns();
+        let standing = Standing::from_number(c.int()?).ok_or_else(|| c.damaged("not a standing"))?;
+        counts.insert(standing, c.int()?);
+    }
+    Ok(counts)
 }
 
 /// A machine's part, locked until the end of the transaction. Its hot row is locked before.

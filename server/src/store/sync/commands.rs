@@ -8,7 +8,7 @@ use crate::store::bulk::{Bulk, Kind};
 use crate::store::commands::{KNOWN_KINDS, known, known_columns, named, of_purchases};
 use crate::store::keyed::Keyed;
 use crate::store::value::int;
-use crate::store::{Engine, StoreError, Tx, pool};
+use crate::store::{Engine, StoreError, Tx, clock, pool};
 use Kind::{Bool, Bytes, Int, Text};
 use std::collections::{BTreeSet, HashMap};
 
@@ -48,18 +48,20 @@ static FIT: Bulk = Bulk::new(
 );
 
 static COMMANDS: Bulk = Bulk::new(
-    "WITH input (machine_id, number, state, refusal_reason, result_seq, handed_out_at_ms, ended_at_ms) AS (",
-    &[Bytes, Int, Int, Text, Int, Int, Int],
+    "WITH input (machine_id, number, state, refusal_reason, result_seq, handed_out_at_ms, expires_uptime_ms, ended_at_ms) AS (",
+    &[Bytes, Int, Int, Text, Int, Int, Int, Int],
     ") UPDATE commands SET state = i.state, refusal_reason = i.refusal_reason, result_seq = i.result_seq, \
-     handed_out_at_ms = i.handed_out_at_ms, ended_at_ms = i.ended_at_ms FROM input AS i \
+     handed_out_at_ms = i.handed_out_at_ms, expires_uptime_ms = i.expires_uptime_ms, ended_at_ms = i.ended_at_ms FROM input AS i \
      WHERE commands.machine_id = i.machine_id AND commands.number = i.number",
 );
 
 /// Loads the commands that may be handed out, with what may hide their results, and those that records of the calls are about.
+/// `own_ms` is this server's clock.
 pub(super) async fn load(
     tx: &mut Tx,
     views: &mut HashMap<MachineId, MachineView>,
     calls: &[SyncCall],
+    own_ms: i64,
 ) -> Result<(), StoreError> {
     let with_some: Vec<MachineId> = views
         .iter()
@@ -82,6 +84,12 @@ pub(super) async fn load(
         let mut columns = row.columns();
         if let Some(view) = views.get_mut(&MachineId(columns.uuid()?)) {
             view.gap_named_at_ms = columns.int()?;
+        }
+    }
+    let clock_ms = if with_some.is_empty() { own_ms } else { clock::clock_ms(tx, own_ms).await? };
+    for machine in &with_some {
+        if let Some(view) = views.get_mut(machine) {
+            view.clock_ms = clock_ms;
         }
     }
     for known in found {
@@ -178,6 +186,7 @@ pub(in crate::store) async fn write_commands(
             (&command.refusal).into(),
             int(command.result_seq)?.into(),
             command.handed_out_at_ms.into(),
+            int(command.expires_uptime_ms)?.into(),
             command.ended_at_ms.into(),
         ]);
     }

@@ -106,7 +106,7 @@ impl HotTx {
         self.load_verdicts(&mut views).await?;
         self.load_branches(&mut views, &by_machine).await?;
         self.load_hashes(&mut views, calls).await?;
-        commands::load(&mut self.tx, &mut views, calls).await?;
+        commands::load(&mut self.tx, &mut views, calls, self.store.context.now_ms()).await?;
         if check_counted {
             self.load_counted(&mut views, calls).await?;
         }

@@ -35,7 +35,7 @@ impl World {
             sent_by: "user:op".to_owned(),
             created_at_ms: self.now_ms,
             handed_out_at_ms: 0,
-            expires_at_ms: self.now_ms + 60_000,
+            expires_at_ms: self.now_ms + self.clock_ahead_ms + 60_000,
             ended_at_ms: 0,
         };
         self.view.commands.insert(number, KnownCommand { command, wanted: true });
@@ -78,6 +78,30 @@ fn spoken() -> (World, Device) {
     device.vend();
     world.drain(&mut device);
     (world, device)
+}
+
+#[test]
+fn a_reservation_runs_out_on_the_databases_clock_and_on_the_devices_own() {
+    let (mut world, mut device) = spoken();
+    // This server's clock is an hour behind the database's, or behind that of the server that queued the command.
+    world.clock_ahead_ms = 3_600_000;
+    let number = world.queue_dispense(&device);
+    world.now_ms += 20_000;
+    let call = device.call(50, world.now_ms);
+    let answer = world.take(&call);
+    assert_eq!(numbers(&answer), [number]);
+    let left_ms = u64::try_from(world.command(number).expires_at_ms - world.view.clock_ms).unwrap();
+    assert!((1..=40_000).contains(&left_ms), "{left_ms}");
+    let expires_uptime_ms = call.now.at.uptime_ms + left_ms;
+    assert_eq!(answer.commands[0].expires_uptime_ms, expires_uptime_ms);
+    // Handed out again, it has no longer than that.
+    world.now_ms += 10_000;
+    assert_eq!(world.sync(&mut device).commands[0].expires_uptime_ms, expires_uptime_ms);
+
+    let (mut world, mut device) = spoken();
+    world.queue_dispense(&device);
+    world.clock_ahead_ms = 3_600_000;
+    assert!(numbers(&world.sync(&mut device)).is_empty(), "its time was over before anybody fetched it");
 }
 
 #[test]

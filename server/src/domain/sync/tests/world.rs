@@ -17,6 +17,8 @@ pub(super) struct World {
     pub(super) gaps: Vec<GapRow>,
     pub(super) alerts: Vec<AlertKind>,
     pub(super) now_ms: i64,
+    /// How far the database's clock is ahead of the server's.
+    pub(super) clock_ahead_ms: i64,
     /// About commands, of the last call.
     pub(super) writes: Writes,
     ids: Counting,
@@ -62,6 +64,7 @@ impl World {
             gaps: Vec::new(),
             alerts: Vec::new(),
             now_ms: 1_000_000,
+            clock_ahead_ms: 0,
             writes: Writes::default(),
             ids: Counting(0),
         }
@@ -70,6 +73,7 @@ impl World {
     /// Folds a call as the store would have it folded, twice when a transaction id counts already.
     pub(super) fn take(&mut self, call: &SyncCall) -> Answer {
         self.now_ms += 1_000;
+        self.view.clock_ms = self.now_ms + self.clock_ahead_ms;
         self.view.main_hashes.clear();
         self.view.branch_hashes.clear();
         self.view.counted.clear();
