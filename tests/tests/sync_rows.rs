@@ -112,7 +112,6 @@ rows! {
         a_remote_purchase_is_dispensed_once_and_completes,
         a_machine_is_free_once_its_vend_is_told_though_the_money_is_still_to_be_taken,
         a_lost_reply_leaves_a_doubt_that_the_next_sync_ends_with_one_vend,
-        a_machine_with_nothing_to_sell_is_taken_last,
         a_person_who_uses_the_machine_goes_first,
         the_last_unit_goes_to_whoever_stands_there_and_the_purchase_is_given_back,
         a_command_that_nobody_fetches_lapses_and_the_unit_is_free_again,

@@ -22,7 +22,11 @@ pub struct PoolMetrics {
 
 impl PoolMetrics {
     pub(super) fn register(self, r: &mut Registry) {
-        r.register("pool_machines", "Machines in use, by pool state", self.machines);
+        r.register(
+            "pool_machines",
+            "Machines in use, by pool state; every replica shows those of the whole fleet",
+            self.machines,
+        );
         let waiting = "Callers of StartWork that wait for a machine here";
         r.register("pool_waiting_callers", waiting, self.waiting_callers);
     }

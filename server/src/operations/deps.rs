@@ -49,7 +49,8 @@ pub struct Moment {
 }
 
 impl Deps {
-    /// Now, on both clocks.
+    /// Now, on both clocks. To be asked for before a write whose answer shows it: what is committed is then not answered with
+    /// an error.
     ///
     /// # Errors
     /// The database can't be read.

@@ -43,12 +43,6 @@ impl Desk {
         (begun.session.unwrap(), begun.session_token)
     }
 
-    /// Takes whichever machine is idle.
-    pub(crate) async fn start_any(&mut self) -> MachineSession {
-        let request = v1::StartWorkRequest { request_id: request_id(), ..Default::default() };
-        self.orchestrator.start_work(request).await.unwrap().into_inner().session.unwrap()
-    }
-
     pub(crate) async fn choose(&mut self, held: (MachineSession, String), payment: PaymentMode) -> Purchase {
         self.try_choose(held, payment).await.unwrap()
     }

@@ -93,19 +93,6 @@ pub(crate) async fn a_lost_reply_leaves_a_doubt_that_the_next_sync_ends_with_one
     assert_eq!(check(&fleet, &[device.chains().await]).await.sales, 1);
 }
 
-pub(crate) async fn a_machine_with_nothing_to_sell_is_taken_last(engine: Engine) {
-    let fleet = Fleet::start(engine).await;
-    let mut device = present(&fleet).await;
-    let mut desk = Desk::of(&fleet).await;
-    let slots = device.now().prices.iter().map(|(slot, _)| SlotUnits { slot: *slot, units: 0 }).collect();
-    device.machine.handle(Input::Audit { slots, tubes: None, box_minor: None }).await.unwrap();
-    device.settle().await;
-    // Made later, and so behind the real one in the order of ids.
-    let other = fleet.operator().virtual_machine("other").await;
-    assert_eq!(desk.start_any().await.machine_id, other);
-    assert_eq!(desk.start_any().await.machine_id, device.id(), "nothing else is idle");
-}
-
 pub(crate) async fn a_person_who_uses_the_machine_goes_first(engine: Engine) {
     let fleet = Fleet::start(engine).await;
     let mut device = present(&fleet).await;

@@ -29,12 +29,15 @@ impl SqliteJournal {
         salvage::resume(dir)?;
         let paths = salvage::paths(dir);
         let page_bytes = usize::try_from(PAGE_BYTES).unwrap_or(usize::MAX);
-        let log = wal::inspect(&paths.log, page_bytes).map_err(io_error)?;
+        let mut log = wal::inspect(&paths.log, page_bytes).map_err(io_error)?;
         let told = told::read(dir);
+        let is_short = told.is_some_and(|end| log.is_short_of(&end));
+        if is_short {
+            // What lies behind the last commit that checks was answered: it counts as far as it can be read.
+            log.tail = Tail::Damaged;
+        }
         let doubt = match log.tail {
-            _ if told.is_some_and(|end| log.is_short_of(&end)) => {
-                Some("the log lacks a commit that was answered")
-            }
+            Tail::Damaged if is_short => Some("the log lacks a commit that was answered"),
             Tail::Clean => None,
             // A process was killed while it wrote: nobody has heard of what does not check.
             Tail::Torn if told.is_some_and(|end| log.ends_at(&end)) => None,

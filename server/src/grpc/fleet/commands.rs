@@ -27,8 +27,9 @@ pub(super) async fn send_command(
     let ((key, machine), (order, ttl_ms)) = fields.finish(key.zip(machine).zip(order.zip(ttl_ms)))?;
     let ttl_ms = if ttl_ms.get() == 0 { DEFAULT_TTL_MS } else { ttl_ms.get() };
     let new = NewCommand { machine, order, ttl_ms, sent_by: caller.subject };
+    let clock_ms = deps.moment().await?.clock_ms;
     let command = fleet::send_command(deps, key, new).await?;
-    Ok(v1::SendCommandResponse { command: Some(command_out(command, deps.moment().await?.clock_ms)) })
+    Ok(v1::SendCommandResponse { command: Some(command_out(command, clock_ms)) })
 }
 
 fn order(fields: &mut Fields, command: Option<v1::send_command_request::Command>) -> Option<Order> {

@@ -25,8 +25,9 @@ pub(super) async fn create_machine(
     let key = request_key(&mut fields, &caller, "CreateMachine", &request_id, &message);
     let new = new_machine(&mut fields, &message);
     let (key, new) = fields.finish(key.zip(new))?;
+    let moment = deps.moment().await?;
     let machine = fleet::create_machine(deps, key, new).await?;
-    Ok(v1::CreateMachineResponse { machine: Some(machine_out(machine, deps.moment().await?)) })
+    Ok(v1::CreateMachineResponse { machine: Some(machine_out(machine, moment)) })
 }
 
 pub(super) async fn get_machine(
@@ -35,8 +36,9 @@ pub(super) async fn get_machine(
 ) -> Result<v1::GetMachineResponse, ApiError> {
     let mut fields = Fields::default();
     let id = fields.uuid("machine_id", &request.get_ref().machine_id).map(MachineId);
-    let machine = fleet::get_machine(deps, fields.finish(id)?).await?;
-    Ok(v1::GetMachineResponse { machine: Some(machine_out(machine, deps.moment().await?)) })
+    let (id, moment) = (fields.finish(id)?, deps.moment().await?);
+    let machine = fleet::get_machine(deps, id).await?;
+    Ok(v1::GetMachineResponse { machine: Some(machine_out(machine, moment)) })
 }
 
 pub(super) async fn list_machines(
@@ -92,8 +94,9 @@ pub(super) async fn update_machine(
             .and_then(|n| fields.within("virtual_delay_ms", i64::from(n))),
     });
     let ((key, id), (etag, change)) = fields.finish(key.zip(id).zip(etag.zip(change)))?;
+    let moment = deps.moment().await?;
     let machine = fleet::update_machine(deps, key, id, etag.as_str(), change).await?;
-    Ok(v1::UpdateMachineResponse { machine: Some(machine_out(machine, deps.moment().await?)) })
+    Ok(v1::UpdateMachineResponse { machine: Some(machine_out(machine, moment)) })
 }
 
 pub(super) async fn archive_machine(
@@ -102,8 +105,9 @@ pub(super) async fn archive_machine(
 ) -> Result<v1::ArchiveMachineResponse, ApiError> {
     let mut fields = Fields::default();
     let id = fields.uuid("machine_id", &request.get_ref().machine_id).map(MachineId);
-    let machine = fleet::archive_machine(deps, fields.finish(id)?).await?;
-    Ok(v1::ArchiveMachineResponse { machine: Some(machine_out(machine, deps.moment().await?)) })
+    let (id, moment) = (fields.finish(id)?, deps.moment().await?);
+    let machine = fleet::archive_machine(deps, id).await?;
+    Ok(v1::ArchiveMachineResponse { machine: Some(machine_out(machine, moment)) })
 }
 
 pub(super) async fn list_machine_groups(
@@ -143,8 +147,8 @@ pub(super) async fn split_machine(
     let epoch = fields.epoch("epoch", &message.epoch);
     let name = fields.text::<1, 64>("name", &message.name);
     let ((key, id), (epoch, name)) = fields.finish(key.zip(id).zip(epoch.zip(name)))?;
-    let split = fleet::split_machine(deps, key, id, epoch, name).await?;
     let moment = deps.moment().await?;
+    let split = fleet::split_machine(deps, key, id, epoch, name).await?;
     Ok(v1::SplitMachineResponse {
         new_machine: Some(machine_out(split.new_machine, moment)),
         kept_machine: Some(machine_out(split.kept_machine, moment)),

@@ -101,10 +101,11 @@ impl OrchestratorService for OrchestratorGrpc {
         let session = fields.uuid("session_id", &message.session_id).map(SessionId);
         let note = fields.text::<0, MAX_NOTE_BYTES>("note", &message.note);
         let ((key, machine), (session, note)) = fields.finish(key.zip(machine).zip(session.zip(note)))?;
+        let moment = self.deps.moment().await?;
         let done = pool::reset_machine(&self.deps, key, machine, session, note.into_string()).await?;
         Ok(Response::new(v1::ResetMachineResponse {
             session: Some(session_out(&done.now)),
-            machine: Some(machine_out(done.machine, self.deps.moment().await?)),
+            machine: Some(machine_out(done.machine, moment)),
             units_returned: done.units_returned,
         }))
     }

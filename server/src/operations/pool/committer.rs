@@ -182,10 +182,9 @@ impl StartWrite {
         let picks: HashSet<&Pick> = refused.map(|(start, _)| &start.pick).collect();
         let counts = store::fitting(tx, &picks).await?;
         let mut held = HashSet::new();
-        if look == Look::PassBy {
-            // SQLite has one writer: only what has nothing to sell can have been passed by, and a product is asked for itself.
-            let is_whole = |pick: &&Pick| self.store.engine() == Engine::Sqlite && pick.product.is_some();
-            for pick in picks.into_iter().filter(|pick| !is_whole(pick)) {
+        // SQLite has one writer: nothing can have been passed by.
+        if look == Look::PassBy && self.store.engine() == Engine::Postgres {
+            for pick in picks {
                 if store::passed_by(tx, pick, view).await? {
                     held.insert(pick);
                 }

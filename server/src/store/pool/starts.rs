@@ -1,8 +1,7 @@
 //! Which machines StartWork may take: the candidates of a batch, locked, and nothing else.
 //!
-//! The first look passes by what others hold just then, and what has nothing to sell. Who gets nothing looks again in a
-//! transaction of its own that holds nothing, waits for locked rows in the order of their ids, and only then is told that no
-//! machine is idle.
+//! The first look passes by what others hold just then. Who gets nothing looks again in a transaction of its own that holds
+//! nothing, waits for locked rows in the order of their ids, and only then is told that no machine is idle.
 
 use super::device;
 use super::givers::{add_givers, givers};
@@ -24,11 +23,6 @@ pub(super) const IDLE: &str = "p.free_at_ms = 0";
 pub(super) const OVER: &str =
     "p.free_at_ms > 0 AND p.free_at_ms < 9223372036854775807 AND p.free_at_ms <= $1";
 pub(super) const PRESENT: &str = "(p.kind = 1 OR p.fit) AND (p.kind = 1 OR p.connected_until_ms > $1)";
-/// A real machine with nothing left to sell is passed by while another one is idle: whoever got it could choose nothing.
-const SELLS: &str = " AND (p.kind = 1 OR EXISTS (SELECT 1 FROM slots l WHERE l.machine_id = p.machine_id \
-     AND NOT l.faulted AND (l.product IS NOT NULL OR l.reported_product IS NOT NULL) \
-     AND (l.product IS NULL OR l.derived > l.reserved) \
-     AND (l.reported_product IS NULL OR l.reported > l.reserved)))";
 pub(super) const LOWEST: &str = "ORDER BY p.usage_count, p.last_picked_ms, p.machine_id LIMIT $2";
 
 /// What happens to machines that another transaction holds.
@@ -133,10 +127,7 @@ async fn candidates(
     };
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let mut args: Vec<Arg<'_>> = vec![clock_ms.into(), most.into()];
-    let mut fits = filter(pick, &mut args);
-    if look == Look::PassBy && pick.product.is_none() {
-        fits.push_str(SELLS);
-    }
+    let fits = filter(pick, &mut args);
     let columns = pool_columns!();
     let sql = format!(
         "WITH idle AS (SELECT {columns} FROM pool p WHERE {IDLE} AND {PRESENT}{fits} {LOWEST} {lock}), \
