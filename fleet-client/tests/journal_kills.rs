@@ -249,6 +249,22 @@ fn a_hit_on_the_only_commit_of_a_log_is_damage_though_the_process_was_only_kille
     assert!(is_salvaged(dir.path()));
 }
 
+/// Its record can't be read any more, and the head written beside it can: it says that there was one.
+#[test]
+fn a_told_record_that_was_hit_is_counted_as_lost() {
+    let (dir, process) = with_commits(40);
+    process.medium.kill_after(0, false);
+    drop(process);
+    let mut bytes = std::fs::read(log_of(dir.path())).unwrap();
+    let id = journal_common::transaction(20).0;
+    let at = bytes.windows(id.len()).rposition(|window| window == id).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(log_of(dir.path()), bytes).unwrap();
+    let recovered = Process::start(dir.path()).journal.recovered().clone();
+    let (report, parent) = (recovered.salvage.unwrap(), recovered.parent.unwrap());
+    assert_eq!((parent.last_common_seq, parent.highest_seq, report.lost), (20, 21, 1), "{report:?}");
+}
+
 /// Sectors that come back as nothing but zeros look like the end of the log. The note knows better.
 #[test]
 fn a_last_commit_whose_header_is_wiped_out_is_missed() {

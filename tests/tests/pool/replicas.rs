@@ -8,7 +8,7 @@ use vendfleet_tests::{
     gateway::{Manner, Op, Step},
     orders::{Shop, till::Till},
     pool::{
-        Buyer,
+        Buyer, Held,
         checker::{Marks, check, check_paid},
         machine,
     },
@@ -113,15 +113,22 @@ pub(crate) async fn a_replica_frozen_past_its_claim_wakes_up_and_changes_nothing
     assert_eq!(check_paid(&till).await.completed, 2);
 }
 
-/// Another replica, as this one sees it: a connection that holds a machine's row and says nothing.
-pub(crate) async fn who_waits_for_a_machine_that_another_replica_holds_keeps_nobody_else_waiting() {
-    let shop = Shop::start(Engine::Postgres, 1, |o| o.set("database.lock_timeout_ms", 60_000)).await;
+/// A shop where locks are waited for, with a product, two machines, and ann on one of them. The connection is another replica
+/// as this one sees it: it is to hold a machine's row and say nothing.
+async fn ann_has_one_of_two(lanes: usize) -> (Shop, String, Held, PgConnection) {
+    let set = |o: ServerOptions| o.set("database.lock_timeout_ms", 60_000).set("orchestrator.lanes", lanes);
+    let shop = Shop::start(Engine::Postgres, 1, set).await;
     machine(&shop, 0).await;
     machine(&shop, 0).await;
     let product = shop.product("COLA", 20).await;
+    let held = Buyer::new(&shop, 0, "ann").start().await;
+    let holder = PgConnection::connect(&shop.database_url().expect("PostgreSQL")).await.unwrap();
+    (shop, product, held, holder)
+}
+
+pub(crate) async fn who_waits_for_a_machine_that_another_replica_holds_keeps_nobody_else_waiting() {
+    let (shop, product, held, mut holder) = ann_has_one_of_two(2).await;
     let (ann, bob) = (Buyer::new(&shop, 0, "ann"), Buyer::new(&shop, 0, "bob"));
-    let held = ann.start().await;
-    let mut holder = PgConnection::connect(&shop.database_url().expect("PostgreSQL")).await.unwrap();
     holder.execute("BEGIN; SELECT 1 FROM pool WHERE free_at_ms = 0 FOR NO KEY UPDATE").await.unwrap();
     let waits = tokio::spawn(async move { bob.start().await });
     let rows = shop.rows().await;
@@ -144,15 +151,8 @@ pub(crate) async fn who_waits_for_a_machine_that_another_replica_holds_keeps_nob
 }
 
 pub(crate) async fn a_choice_that_waits_for_another_replica_keeps_no_start_waiting() {
-    let set = |o: ServerOptions| o.set("database.lock_timeout_ms", 60_000).set("orchestrator.lanes", 1);
-    let shop = Shop::start(Engine::Postgres, 1, set).await;
-    machine(&shop, 0).await;
-    machine(&shop, 0).await;
-    let product = shop.product("COLA", 20).await;
+    let (shop, product, held, mut holder) = ann_has_one_of_two(1).await;
     let (ann, bob) = (Buyer::new(&shop, 0, "ann"), Buyer::new(&shop, 0, "bob"));
-    let held = ann.start().await;
-
-    let mut holder = PgConnection::connect(&shop.database_url().expect("PostgreSQL")).await.unwrap();
     holder.execute("BEGIN; SELECT 1 FROM pool WHERE free_at_ms > 0 FOR NO KEY UPDATE").await.unwrap();
     let choice = Buyer::choice(&held, &product, PaymentMode::None);
     let waits = {
