@@ -95,7 +95,8 @@ promises! {
         a_refusal_leaves_nothing_behind,
         a_panic_in_a_write_leaves_nothing_and_the_store_works_on,
         a_killed_connection_loses_its_batch_and_no_other,
-        connections_that_died_while_idle_are_replaced,
+        connections_that_died_while_idle_are_replaced, a_transaction_that_the_engine_ended_costs_no_other_call,
+        a_full_disk_is_told_as_one_and_heals_with_its_room, sessions_that_turned_read_only_are_not_used_again,
         stock_below_zero_is_refused_by_the_database,
         taken_keys_are_told_apart;
     events:

@@ -35,6 +35,22 @@ pub struct Part {
     /// Why, for people; nothing secret.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// Whether calls can be answered as far as this part goes: what gRPC health says. A database that can be read and not
+    /// written is degraded and serves nobody.
+    #[serde(skip)]
+    pub is_serving: bool,
+}
+
+impl Part {
+    /// As it should be.
+    pub fn ok() -> Self {
+        Self::new(PartStatus::Ok, "")
+    }
+
+    /// A part that is served with unless it is down.
+    pub fn new(status: PartStatus, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), is_serving: status != PartStatus::Down }
+    }
 }
 
 /// The answer of `/healthz`.
@@ -44,6 +60,13 @@ pub struct Report {
     pub status: PartStatus,
     /// Each part by name.
     pub parts: BTreeMap<&'static str, Part>,
+}
+
+impl Report {
+    /// Whether calls are served.
+    pub fn is_serving(&self) -> bool {
+        is_serving(&self.parts)
+    }
 }
 
 /// The state of the parts, and who is told when the whole changes.
@@ -57,7 +80,7 @@ pub struct Health {
 impl Health {
     /// All services known and not serving yet; `serving` are those that will once the parts are well.
     pub async fn new(reporter: HealthReporter, serving: Vec<&'static str>) -> Self {
-        let starting = Part { status: PartStatus::Down, detail: "not looked at yet".to_owned() };
+        let starting = Part::new(PartStatus::Down, "not looked at yet");
         let parts = Mutex::new(BTreeMap::from([("database", starting)]));
         let health = Self { parts, reporter, serving };
         for name in vendfleet_proto::SERVICE_NAMES {
@@ -69,17 +92,20 @@ impl Health {
 
     /// Says how a part is, and tells gRPC health when that changes whether the server serves.
     pub async fn set(&self, name: &'static str, status: PartStatus, detail: impl Into<String>) {
-        let part = Part { status, detail: detail.into() };
-        let (before, after) = {
+        self.set_part(name, Part::new(status, detail)).await;
+    }
+
+    /// The same, of a part that may be degraded and not serve.
+    pub async fn set_part(&self, name: &'static str, part: Part) {
+        let (before, serving) = {
             let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = worst(&parts);
+            let before = is_serving(&parts);
             parts.insert(name, part.clone());
-            (before, worst(&parts))
+            (before, is_serving(&parts))
         };
-        if (before == PartStatus::Down) == (after == PartStatus::Down) {
+        if before == serving {
             return;
         }
-        let serving = after != PartStatus::Down;
         tracing::info!(serving, part = name, detail = part.detail, "health changed");
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         for name in self.serving.iter().chain([&""]) {
@@ -98,6 +124,10 @@ impl std::fmt::Debug for Health {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Health").field("report", &self.report()).finish_non_exhaustive()
     }
+}
+
+fn is_serving(parts: &BTreeMap<&'static str, Part>) -> bool {
+    parts.values().all(|part| part.is_serving)
 }
 
 fn worst(parts: &BTreeMap<&'static str, Part>) -> PartStatus {

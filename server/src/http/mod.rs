@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::health::{Health, PartStatus};
+use crate::health::Health;
 
 #[derive(Clone)]
 struct Shown {
@@ -43,11 +43,10 @@ pub async fn serve(
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
-/// 200 while the server works (also degraded), 503 while it does not.
+/// 200 while calls are served (also degraded), 503 while they are not: what gRPC health says.
 async fn healthz(State(shown): State<Shown>) -> Response {
     let report = shown.health.report();
-    let code =
-        if report.status == PartStatus::Down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let code = if report.is_serving() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     match serde_json::to_string(&report) {
         Ok(json) => (code, [(CONTENT_TYPE, "application/json")], json).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

@@ -440,7 +440,9 @@ pub(crate) fn is_data(error: &StoreError) -> bool {
 pub(crate) fn refusal(error: &StoreError) -> ApiError {
     let words = error.to_string();
     match error {
-        StoreError::Unavailable(_) => ApiError::unavailable(words),
+        StoreError::Unavailable(_) | StoreError::ReadOnly(_) | StoreError::Full(_) => {
+            ApiError::unavailable(words)
+        }
         StoreError::Conflict(_) => ApiError::new(Reason::LockConflict, words),
         StoreError::UniqueCounted
         | StoreError::Taken(_)

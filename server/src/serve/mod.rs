@@ -338,8 +338,8 @@ async fn show_part(
     stop: CancellationToken,
 ) {
     loop {
-        let Part { status, detail } = part.borrow_and_update().clone();
-        health.set(name, status, detail).await;
+        let shown = part.borrow_and_update().clone();
+        health.set_part(name, shown).await;
         tokio::select! {
             () = stop.cancelled() => return,
             changed = part.changed() => if changed.is_err() { return },

@@ -173,7 +173,7 @@ fn shown(state: BreakerState, config: &PaymentsConfig) -> Part {
         }
         BreakerState::Probing => (PartStatus::Degraded, "the gateway was in trouble; one payment probes it"),
     };
-    Part { status, detail: detail.to_owned() }
+    Part::new(status, detail)
 }
 
 async fn show(

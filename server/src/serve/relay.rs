@@ -56,7 +56,7 @@ pub(super) async fn start(tools: &Toolbox, store: &Store) -> Result<Option<Healt
 
 fn part(standing: &Standing) -> Part {
     let status = if standing.relays { PartStatus::Ok } else { PartStatus::Degraded };
-    Part { status, detail: standing.detail.clone() }
+    Part::new(status, standing.detail.clone())
 }
 
 async fn show(mut standing: watch::Receiver<Standing>, told: watch::Sender<Part>, drain: CancellationToken) {

@@ -154,8 +154,12 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
     routes.add_service(fleet.max_decoding_message_size(limits.message_bytes));
     let mut health: Vec<_> = relay::start(&tools, &store).await?.into_iter().collect();
     health.push(("payments", payments.part));
-    let probe =
-        StoreProbe { store: store.clone(), metrics: tools.metrics.clone(), shown: Default::default() };
+    let probe = StoreProbe {
+        store: store.clone(),
+        metrics: tools.metrics.clone(),
+        shown: Default::default(),
+        commits: AtomicU64::default(),
+    };
     let closing = store.clone();
     let close = Box::pin(async move { closing.close().await });
     Ok(Parts {
@@ -323,6 +327,21 @@ struct StoreProbe {
     metrics: Metrics,
     /// Races lost, and transactions that failed because the database was not available, as last shown.
     shown: [AtomicU64; 2],
+    /// Transactions committed when it was last looked whether writes are taken.
+    commits: AtomicU64,
+}
+
+/// Why the database takes no writes, for an operator.
+fn no_writes(error: &StoreError) -> String {
+    match error {
+        StoreError::Full(_) => "disk full: nothing can be written until there is room again",
+        StoreError::ReadOnly(_) => {
+            "read-only: a standby, a database that was set so, or a file without write permission"
+        }
+        StoreError::Conflict(_) => "locked from outside: another process holds the database",
+        _ => "can't be written; the log says why",
+    }
+    .to_owned()
 }
 
 impl DatabaseProbe for StoreProbe {
@@ -335,6 +354,19 @@ impl DatabaseProbe for StoreProbe {
             self.metrics.database_failures.get_or_create(&KindLabels { kind }).inc_by(more);
         }
         Box::pin(async move { self.store.ping().await.map_err(ApiError::from) })
+    }
+
+    fn probe_write(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            // Whatever else was committed since the last look says the same, and costs nothing more.
+            let commits = self.store.counts().commits.load(Ordering::Relaxed);
+            if self.commits.swap(commits, Ordering::Relaxed) != commits {
+                return Ok(());
+            }
+            let written = self.store.probe_write().await.map_err(|error| no_writes(&error));
+            self.commits.store(self.store.counts().commits.load(Ordering::Relaxed), Ordering::Relaxed);
+            written
+        })
     }
 }
 

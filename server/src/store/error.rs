@@ -7,9 +7,15 @@ use std::fmt;
 /// through [`std::error::Error::source`].
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database can't be reached, is shutting down or full, or took longer than its limit. A write may have happened.
+    /// The database can't be reached, is shutting down, or took longer than its limit. A write may have happened.
     #[error("the database is not available")]
     Unavailable(#[source] Cause),
+    /// The database is read-only: a standby, a primary that was set so, a file that may not be written. Nothing was written.
+    #[error("the database takes no writes")]
+    ReadOnly(#[source] Cause),
+    /// There is no room on the medium under the database. Nothing was written.
+    #[error("the database's disk is full")]
+    Full(#[source] Cause),
     /// Lost a race for the same rows. Nothing was written. [`super::Store::run_tx`] tries such a write again.
     #[error("lost a race for the same rows")]
     Conflict(#[source] Cause),
@@ -76,6 +82,18 @@ impl StoreError {
         matches!(self, Self::Conflict(_))
     }
 
+    /// The database is away, full or read-only: nothing that a caller could change. Trying later may help.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::ReadOnly(_) | Self::Full(_))
+    }
+
+    /// Another connection writes, and went on doing so for longer than this one waits.
+    pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+        let sqlx::Error::Database(database) = error else { return false };
+        matches!(from_database(database.as_ref()), Some(Self::Conflict(_)))
+    }
+
     /// A stored value is not what it must be; `what` names table and column.
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt(what.into())
@@ -85,7 +103,9 @@ impl StoreError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) => Self::unavailable(error),
+            StoreError::Unavailable(_) | StoreError::ReadOnly(_) | StoreError::Full(_) => {
+                Self::unavailable(error)
+            }
             StoreError::Conflict(_)
             | StoreError::Taken(UniqueKey::RequestId | UniqueKey::OrderKey | UniqueKey::PoolRequest) => {
                 Self::new(Reason::LockConflict, "lost a race for the same rows; try again").caused_by(error)
@@ -138,6 +158,8 @@ fn from_database(error: &dyn sqlx::error::DatabaseError) -> Option<StoreError> {
             "40001" | "40P01" | "55P03" => StoreError::Conflict(cause()),
             // Cancelled by statement_timeout or by an administrator; idle in transaction for too long.
             "57014" | "25P03" => StoreError::Unavailable(cause()),
+            "25006" => StoreError::ReadOnly(cause()),
+            "53100" => StoreError::Full(cause()),
             // Connection trouble, resources, shutdown, system errors.
             _ if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
                 StoreError::Unavailable(cause())
@@ -153,7 +175,9 @@ fn from_database(error: &dyn sqlx::error::DatabaseError) -> Option<StoreError> {
         (2067 | 1555 | 2579, _) => Some(taken(error.message())),
         (_, 18..=20) => Some(data(error, error.message())),
         (_, 5 | 6) => Some(StoreError::Conflict(cause())),
-        (_, 8 | 9 | 10 | 13 | 14 | 15 | 7 | 3 | 23) => Some(StoreError::Unavailable(cause())),
+        (_, 8) => Some(StoreError::ReadOnly(cause())),
+        (_, 13) => Some(StoreError::Full(cause())),
+        (_, 9 | 10 | 14 | 15 | 7 | 3 | 23) => Some(StoreError::Unavailable(cause())),
         (_, 11 | 26) => Some(StoreError::Corrupt(error.message().to_owned())),
         _ => None,
     }

@@ -52,10 +52,22 @@ impl Store {
         row.columns().int()
     }
 
-    /// Whether the database answers and can be written: for health. On SQLite a writer that is busy is alive.
+    /// Whether the database answers: for health.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.read().await?.one("SELECT id FROM server_meta WHERE id = 1", &[]).await?;
         Ok(())
+    }
+
+    /// Whether the database takes writes: for health. Writes a row as it is, and waits until that is durable: a full disk, a
+    /// read-only database and a lock from outside show in nothing less.
+    pub async fn probe_write(&self) -> Result<(), StoreError> {
+        self.run_tx("probe_write", (), |tx, ()| {
+            Box::pin(async move {
+                tx.execute("UPDATE server_meta SET created_at_ms = created_at_ms WHERE id = 1", &[]).await?;
+                Ok(End::Commit(()))
+            })
+        })
+        .await
     }
 
     fn fresh_incarnation(&self) -> Uuid {

@@ -58,7 +58,7 @@ impl Store {
                 let mut connection = writer.acquire().await?;
                 migrator(|step| step.sqlite).run_direct(None, &mut *connection, false).await?;
             }
-            Pools::Postgres(pool) => {
+            Pools::Postgres { pool, .. } => {
                 // Two at once may both try to make it; the loser finds it made.
                 let made = sqlx::query("CREATE TABLE IF NOT EXISTS migration_lock (id BIGINT PRIMARY KEY)");
                 if let Err(error) = made.execute(pool).await

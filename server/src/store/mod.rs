@@ -116,7 +116,7 @@ impl Store {
     pub fn engine(&self) -> Engine {
         match self.pools {
             Pools::Sqlite { .. } => Engine::Sqlite,
-            Pools::Postgres(_) => Engine::Postgres,
+            Pools::Postgres { .. } => Engine::Postgres,
         }
     }
 
@@ -139,7 +139,7 @@ impl Store {
     pub fn turns(&self, lanes: usize) -> Vec<Turns> {
         match self.pools {
             Pools::Sqlite { .. } => vec![self.turns.clone()],
-            Pools::Postgres(_) => (0..lanes.max(1)).map(|_| Turns::default()).collect(),
+            Pools::Postgres { .. } => (0..lanes.max(1)).map(|_| Turns::default()).collect(),
         }
     }
 
@@ -151,13 +151,13 @@ impl Store {
 
     async fn acquire(&self) -> Result<Session, StoreError> {
         match &self.pools {
-            Pools::Sqlite { readers, .. } => Ok(Session::sqlite_read(readers.acquire().await?)),
-            Pools::Postgres(pool) => {
+            Pools::Sqlite { readers, .. } => Ok(Session::sqlite(readers.acquire().await?)),
+            Pools::Postgres { pool, .. } => {
                 let mut attempt = 0;
                 loop {
                     let mut connection = pool.acquire().await?;
                     match sqlx::Connection::ping(&mut *connection).await {
-                        Ok(()) => return Ok(Session::postgres_read(connection)),
+                        Ok(()) => return Ok(Session::postgres(connection)),
                         Err(error) if attempt >= self.connections => return Err(error.into()),
                         // It died in the pool, and maybe all of them did: the next one is a fresh one in the end.
                         Err(_) => {
@@ -219,7 +219,7 @@ impl Store {
                 Ok(value)
             }
             Err(error) => {
-                // The first error is the one that tells; a connection that can't even roll back is closed by the driver.
+                // The first error is the one that tells; a connection that can't even roll back is given up.
                 if let Err(second) = tx.roll_back().await {
                     tracing::debug!(error = %second, "could not roll back");
                 }
@@ -231,15 +231,15 @@ impl Store {
     /// Begins a write. Only on a task that is never dropped half-way (sqlx #4393).
     async fn begin(&self) -> Result<Tx, StoreError> {
         match &self.pools {
-            // Deferred transactions that turn into writes fail at once, whatever busy_timeout says.
             Pools::Sqlite { writer, .. } => {
-                Ok(Tx::sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, self.events.clone()))
+                Ok(Tx::begin(Session::sqlite(writer.acquire().await?), self.events.clone()).await?)
             }
-            Pools::Postgres(pool) => {
+            Pools::Postgres { pool, .. } => {
                 let mut attempt = 0;
                 loop {
-                    match pool.begin().await {
-                        Ok(transaction) => return Ok(Tx::postgres(transaction, self.events.clone())),
+                    let session = Session::postgres(pool.acquire().await?);
+                    match Tx::begin(session, self.events.clone()).await {
+                        Ok(tx) => return Ok(tx),
                         // A connection that died in the pool: nothing was begun, the next may be a live one.
                         Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) if attempt < self.connections => {
                             attempt += 1;
@@ -272,8 +272,11 @@ impl Store {
                 let most = BACK_OFF_FIRST.saturating_mul(1 << attempt.min(16)).min(BACK_OFF_MOST);
                 Some(self.context.jitter(most))
             }
-            StoreError::Unavailable(cause) => {
+            StoreError::Unavailable(cause) | StoreError::ReadOnly(cause) | StoreError::Full(cause) => {
                 self.counts.unavailable.fetch_add(1, Ordering::Relaxed);
+                if matches!(error, StoreError::ReadOnly(_)) {
+                    self.pools.distrust();
+                }
                 tracing::warn!(name, %cause, "the database is not available");
                 None
             }
@@ -288,7 +291,7 @@ impl Store {
                 readers.close().await;
                 writer.close().await;
             }
-            Pools::Postgres(pool) => pool.close().await,
+            Pools::Postgres { pool, .. } => pool.close().await,
         }
     }
 }

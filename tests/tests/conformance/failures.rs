@@ -129,6 +129,55 @@ pub(crate) async fn connections_that_died_while_idle_are_replaced(stage: &Stage)
     assert_eq!(stage.number(TOUCHED).await, 1);
 }
 
+/// As SQLite does by itself on a full disk: the transaction is over before anybody ends it.
+pub(crate) async fn a_transaction_that_the_engine_ended_costs_no_other_call(stage: &Stage) {
+    stage.machines(1).await;
+    for is_kept in [true, false] {
+        let ended = stage.store.run_tx("ended_below", is_kept, |tx, is_kept| {
+            Box::pin(async move {
+                tx.execute(TOUCH, &[]).await?;
+                tx.execute("ROLLBACK", &[]).await?;
+                if *is_kept { Ok(End::Commit(())) } else { Err(StoreError::Data("as it was".to_owned())) }
+            })
+        });
+        let said = ended.await;
+        assert!(is_kept || matches!(&said, Err(StoreError::Data(_))), "the first error is told: {said:?}");
+        let before = stage.number(TOUCHED).await;
+        stage.execute(TOUCH).await;
+        assert_eq!(stage.number(TOUCHED).await, before + 1, "kept: {is_kept}");
+    }
+    assert_eq!(stage.number(TOUCHED).await, 2);
+    assert_eq!(stage.idle_transactions().await, 0);
+}
+
+pub(crate) async fn a_full_disk_is_told_as_one_and_heals_with_its_room(stage: &Stage) {
+    stage.machines(1).await;
+    stage.fill_disk().await;
+    for _ in 0..3 {
+        let error = stage.write_much().await.unwrap_err();
+        assert!(matches!(error, StoreError::Full(_)), "{error:?}");
+    }
+    stage.make_room().await;
+    stage.execute(TOUCH).await;
+    stage.store.probe_write().await.unwrap();
+    assert_eq!(stage.number(TOUCHED).await, 1);
+}
+
+pub(crate) async fn sessions_that_turned_read_only_are_not_used_again(stage: &Stage) {
+    stage.machines(1).await;
+    // Opened while the database is read-only, all of them, as after a failover.
+    let store = stage.begin_read_only().await;
+    drop(futures_of(4, || store.read()).await);
+    let touch = || {
+        store.run_tx("touch", (), |tx, ()| Box::pin(async { Ok(End::Commit(tx.execute(TOUCH, &[]).await?)) }))
+    };
+    let error = touch().await.unwrap_err();
+    assert!(matches!(error, StoreError::ReadOnly(_)), "{error:?}");
+    stage.end_read_only().await;
+    assert_eq!(touch().await.unwrap(), 1, "at once, not when the sessions have grown old");
+    assert_eq!(stage.number(TOUCHED).await, 1);
+}
+
 async fn futures_of<T, F: Future<Output = Result<T, StoreError>>>(
     count: usize,
     make: impl Fn() -> F,

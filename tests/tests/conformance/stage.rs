@@ -2,7 +2,7 @@
 
 use server::context::Context;
 use server::domain::ids::MachineId;
-use server::store::{Arg, End, Engine, Row, Store, StoreOptions, Target};
+use server::store::{Arg, End, Engine, Row, Store, StoreError, StoreOptions, Target};
 use sqlx::AssertSqlSafe;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -144,6 +144,65 @@ impl Stage {
                     WHERE datname = current_database() AND pid <> pg_backend_pid()";
         let _: i64 = sqlx::query_scalar(kill).fetch_one(&mut admin).await.unwrap();
         true
+    }
+
+    /// From now on [`Stage::write_much`] finds no room. PostgreSQL's disk is everybody's, so it only says what it would say.
+    pub(crate) async fn fill_disk(&self) {
+        if self.store.engine() == Engine::Sqlite {
+            self.rows_written("PRAGMA max_page_count = 1").await;
+        }
+    }
+
+    pub(crate) async fn make_room(&self) {
+        if self.store.engine() == Engine::Sqlite {
+            self.rows_written("PRAGMA max_page_count = 1073741823").await;
+        }
+    }
+
+    async fn rows_written(&self, sql: &'static str) {
+        let run = self.store.run_tx("test", (), move |tx, ()| {
+            Box::pin(async move { Ok(End::Commit(tx.all(sql, &[]).await?.len())) })
+        });
+        run.await.unwrap();
+    }
+
+    /// Writes more than fits after [`Stage::fill_disk`].
+    pub(crate) async fn write_much(&self) -> Result<u64, StoreError> {
+        let sql = match self.store.engine() {
+            Engine::Sqlite => {
+                "UPDATE machines SET name = printf('%.*c', 100000, 'x') WHERE machine_id IN (SELECT machine_id FROM machines)"
+            }
+            Engine::Postgres => "DO $$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = '53100'; END $$",
+        };
+        self.store
+            .run_tx("test", (), move |tx, ()| {
+                Box::pin(async move { Ok(End::Commit(tx.execute(sql, &[]).await?)) })
+            })
+            .await
+    }
+
+    /// A store whose every writing session is read-only.
+    pub(crate) async fn begin_read_only(&self) -> Store {
+        if let Home::Postgres(database) = &self.home {
+            self.set_read_only(database, "SET default_transaction_read_only = on").await;
+            return self.neighbour(|options| options.connections = 4).await;
+        }
+        self.rows_written("PRAGMA query_only = ON").await;
+        self.store.clone()
+    }
+
+    pub(crate) async fn end_read_only(&self) {
+        if let Home::Postgres(database) = &self.home {
+            self.set_read_only(database, "RESET default_transaction_read_only").await;
+        }
+    }
+
+    async fn set_read_only(&self, database: &TestDatabase, what: &str) {
+        let mut admin = database.connect().await;
+        let name: String =
+            sqlx::query_scalar("SELECT current_database()").fetch_one(&mut admin).await.unwrap();
+        let sql = AssertSqlSafe(format!("BEGIN READ WRITE; ALTER DATABASE \"{name}\" {what}; COMMIT"));
+        sqlx::raw_sql(sql).execute(&mut admin).await.unwrap();
     }
 
     /// The folder of an SQLite database.

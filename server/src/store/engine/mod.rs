@@ -33,5 +33,18 @@ pub(super) enum Pools {
         writer: SqlitePool,
         readers: SqlitePool,
     },
-    Postgres(PgPool),
+    Postgres {
+        pool: PgPool,
+        distrusted: postgres::Distrusted,
+    },
+}
+
+impl Pools {
+    /// A session turned out to be read-only: those as old as it or older are closed instead of used again. SQLite's are opened
+    /// on a file and learn of a change by themselves.
+    pub(super) fn distrust(&self) {
+        if let Self::Postgres { distrusted, .. } = self {
+            distrusted.until_now();
+        }
+    }
 }
