@@ -2,6 +2,7 @@
 
 use super::Hash;
 use super::view::{BranchKey, Verdict};
+use crate::domain::fleet::MACHINE_SILENT;
 use crate::domain::ids::{AlertId, EventId, MachineId, PurchaseId};
 use bytes::Bytes;
 use vend_core::id::{ConfigId, Epoch, TransactionId};
@@ -241,6 +242,8 @@ pub enum AlertKind {
     DeadLetter,
     /// Reported and derived levels of a slot differ.
     SlotDrift,
+    /// A machine was not heard for too long.
+    MachineSilent,
 }
 
 impl AlertKind {
@@ -259,6 +262,7 @@ impl AlertKind {
             Self::ConfigRefused => "CONFIG_REFUSED",
             Self::DeadLetter => "DEAD_LETTER",
             Self::SlotDrift => "SLOT_DRIFT",
+            Self::MachineSilent => MACHINE_SILENT,
         }
     }
 }

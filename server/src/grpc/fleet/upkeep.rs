@@ -20,7 +20,7 @@ use vend_core::id::ProductId;
 use vendfleet_proto::v1;
 
 /// What each alert is called below and in the contract. A wire type without a row is one this server raises no alert of.
-const ALERT_TYPES: [(&str, v1::AlertType); 20] = [
+const ALERT_TYPES: [(&str, v1::AlertType); 21] = [
     (AlertKind::RecordsMissing.as_str(), v1::AlertType::Gap),
     (AlertKind::JournalForked.as_str(), v1::AlertType::Fork),
     (AlertKind::MachineCloned.as_str(), v1::AlertType::MachineCloned),
@@ -41,6 +41,7 @@ const ALERT_TYPES: [(&str, v1::AlertType); 20] = [
     (LATE_VEND, v1::AlertType::LateVend),
     (SOLD_LOCALLY, v1::AlertType::SoldLocally),
     (MACHINE_RESTING, v1::AlertType::MachineResting),
+    (AlertKind::MachineSilent.as_str(), v1::AlertType::MachineSilent),
 ];
 
 pub(super) async fn get_machine_inventory(
