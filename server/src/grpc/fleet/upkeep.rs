@@ -2,7 +2,8 @@
 
 use super::out::{epoch_out, uuid_out};
 use crate::domain::fleet::{
-    Alert, AlertFilter, AlertState, LOW_STOCK, REVOKED_UNSENT, Severity, SlotInventory, severity,
+    Alert, AlertFilter, AlertState, LOW_STOCK, MACHINE_SILENT, REVOKED_UNSENT, Severity, SlotInventory,
+    severity,
 };
 use crate::domain::ids::{AlertId, MachineId};
 use crate::domain::order::{GATEWAY_CONTRADICTION, LATE_APPROVAL, ORDER_UNSETTLED};
@@ -41,7 +42,7 @@ const ALERT_TYPES: [(&str, v1::AlertType); 21] = [
     (LATE_VEND, v1::AlertType::LateVend),
     (SOLD_LOCALLY, v1::AlertType::SoldLocally),
     (MACHINE_RESTING, v1::AlertType::MachineResting),
-    (AlertKind::MachineSilent.as_str(), v1::AlertType::MachineSilent),
+    (MACHINE_SILENT, v1::AlertType::MachineSilent),
 ];
 
 pub(super) async fn get_machine_inventory(
