@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+const OTHER_KIND: &str = "must be the member that kind names";
+
 /// The field that broke a rule, and the rule. Safe to show to anyone: it holds nothing but names.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{field}: {rule}")]
@@ -14,6 +16,17 @@ pub struct BodyError {
 }
 
 impl BodyError {
+    /// A body that is whole, and another kind's than its record says.
+    pub(crate) fn other_kind() -> Self {
+        Self::new("body", OTHER_KIND)
+    }
+
+    /// Whether that is what is wrong.
+    #[must_use]
+    pub fn is_other_kind(&self) -> bool {
+        self.rule == OTHER_KIND
+    }
+
     pub(crate) fn new(field: impl Into<Cow<'static, str>>, rule: impl Into<Cow<'static, str>>) -> Self {
         Self { field: field.into(), rule: rule.into() }
     }

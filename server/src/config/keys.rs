@@ -189,6 +189,13 @@ pub const KEYS: &[Key] = &[
         "How long after an epoch's end a late duplicate of it is not a clone.",
     ),
     int("sync.watch_heartbeat_ms", 1_000, 3_600_000, "ms", "Watch sends a heartbeat so often."),
+    int(
+        "sync.silent_after_ms",
+        0,
+        2_592_000_000,
+        "ms",
+        "A real machine that is not heard for so long raises MACHINE_SILENT, and never sooner than twice sync.base_interval_ms; 0: never, else 60000 or more.",
+    ),
     int("commit.max_batch_requests", 1, 4_096, "requests", "Most Syncs committed together."),
     int(
         "commit.queue_requests",

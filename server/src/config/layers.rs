@@ -9,6 +9,7 @@ use super::{
     keys::{self, KEYS, Rule},
     nearest::nearest,
 };
+use crate::domain::fleet::SILENT_AFTER_LEAST_MS;
 
 /// Why a config was refused. The message names the key, where it was set, and the rule.
 #[derive(Debug, thiserror::Error)]
@@ -207,6 +208,10 @@ fn check_together(config: &Config) -> Result<(), ConfigError> {
             "`sync.keep_days` must be less than `retention.keep_days`: a machine never keeps a record longer than the \
              server",
         );
+    }
+    let silent_after_ms = i64::try_from(config.sync.silent_after_ms).unwrap_or(i64::MAX);
+    if silent_after_ms != 0 && silent_after_ms < SILENT_AFTER_LEAST_MS {
+        return conflict("`sync.silent_after_ms` must be 0 (never) or at least 60000");
     }
     if config.limits.rate_burst < config.limits.rate_per_s.div_ceil(10) {
         return conflict("`limits.rate_burst` must be at least a tenth of `limits.rate_per_s`");

@@ -143,6 +143,7 @@ section! {
         keep_days: u32 = 30,
         stale_call_grace_ms: u64 = 60_000,
         watch_heartbeat_ms: u64 = 30_000,
+        silent_after_ms: u64 = 3_600_000,
     }
 }
 

@@ -50,6 +50,7 @@ use crate::{
         orders::{OrderSettings, Orders},
         pool::{Pool, PoolSettings},
         retention::{Retention, keep_sweeping},
+        silence::keep_looking,
         sync::{Committer, CommitterSettings, SyncOperation},
         watch::Hints,
     },
@@ -85,6 +86,14 @@ const REPLICA_BYTES: usize = 4;
 /// Starts the whole server.
 pub async fn start(config: Config, context: Context) -> Result<Running, ServeError> {
     start_with(config, context, services).await
+}
+
+/// How long a machine may say nothing, ms; 0: for ever. One that keeps the pace it is told is never silent.
+fn silent_after_ms(config: &Config) -> i64 {
+    match i64::try_from(config.sync.silent_after_ms).unwrap_or(i64::MAX) {
+        0 => 0,
+        after_ms => after_ms.max(i64::from(config.sync.base_interval_ms).saturating_mul(2)),
+    }
 }
 
 async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
@@ -139,6 +148,8 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
         Duration::from_millis(retention.interval_ms),
         tools.drain.clone(),
     ));
+    let silent_after_ms = silent_after_ms(&tools.config);
+    tools.workers.spawn(keep_looking(deps.clone(), silent_after_ms, tools.drain.clone()));
     let catalog = CatalogServiceServer::new(CatalogGrpc::new(deps.clone()));
     let mut routes = Routes::builder();
     routes.add_service(catalog.max_decoding_message_size(limits.message_bytes));

@@ -34,6 +34,7 @@ pub mod pool;
 pub mod presence;
 pub mod requests;
 mod retention;
+pub mod silence;
 pub mod stock;
 mod sync;
 mod turns;

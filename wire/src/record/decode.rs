@@ -64,7 +64,7 @@ pub fn decode(kind: u32, schema: u32, body: &[u8]) -> Result<Record> {
         ProtoBody::CommandResult(c) => Body::CommandResult(command_result(c)?),
     };
     if meaning.kind() != kind {
-        return Err(BodyError::new("body", "must be the member that kind names"));
+        return Err(BodyError::other_kind());
     }
     let lifetime_after = message.lifetime_after.as_ref().map(totals::from_proto);
     let carries_totals = !matches!(kind, Kind::Fault | Kind::ConfigVerdict | Kind::CommandResult);

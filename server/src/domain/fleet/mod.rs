@@ -7,6 +7,7 @@ mod credential;
 mod late;
 mod machine;
 mod names;
+mod silence;
 mod totals;
 mod upkeep;
 mod upload;
@@ -28,6 +29,7 @@ pub use machine::{
     Serial, Split, StatusFilter, Tags, Uploads, check_kind,
 };
 pub use names::{alert_event_id, branch_id, dead_letter_id, gap_id, redriven_event_id, stock_event_id};
+pub use silence::{Listening, MACHINE_SILENT, NotListening, SILENT_AFTER_LEAST_MS};
 pub use totals::{Disagreement, MachineTotals, TotalsFold};
 pub use upkeep::{
     Alert, AlertChange, AlertFilter, AlertState, DeadLetter, DeadLetterFilter, DeadLetterState, LOW_STOCK,

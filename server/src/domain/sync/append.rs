@@ -326,7 +326,7 @@ pub(super) fn to_branch(
     let reason = match branch.reason {
         BranchReason::Fork => VerdictReason::Fork,
         BranchReason::Cloned => VerdictReason::MachineCloned,
-        BranchReason::Revoked => VerdictReason::MachineRevoked,
+        BranchReason::Revoked => VerdictReason::CredentialDraining,
     };
     view.branches_dirty.insert(key);
     for record in records {

@@ -1,6 +1,6 @@
 //! One call, folded over its machine.
 
-use super::alerts::raise;
+use super::alerts::{over, raise};
 use super::append::{Onto, to_branch, to_main};
 use super::call::{CredentialState, LastContact, SyncCall};
 use super::commands;
@@ -10,6 +10,7 @@ use super::reported::{take_applied, take_slots};
 use super::view::{BranchReason, EpochStatus, MachineStanding, MachineView, Verdict};
 use super::writes::{AlertKind, GapReason, Writes};
 use crate::domain::command::Command;
+use crate::domain::fleet::SILENT_AFTER_LEAST_MS;
 use crate::domain::ids::{Ids, MachineId};
 use vend_core::id::{ConfigId, Epoch};
 use vend_core::record::EpochReason;
@@ -96,6 +97,10 @@ pub fn fold(
     writes: &mut Writes,
 ) -> Answer {
     let previous = touch(view, call, writes);
+    let heard_ms = previous.map_or(0, |contact| contact.at_ms);
+    if call.received_at_ms.saturating_sub(heard_ms) >= SILENT_AFTER_LEAST_MS {
+        over(writes, call, AlertKind::MachineSilent, String::new());
+    }
     let mut answer = Answer {
         epoch: call.epoch,
         accepted_through: 0,

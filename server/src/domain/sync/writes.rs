@@ -2,6 +2,7 @@
 
 use super::Hash;
 use super::view::{BranchKey, Verdict};
+use crate::domain::fleet::MACHINE_SILENT;
 use crate::domain::ids::{AlertId, EventId, MachineId, PurchaseId};
 use bytes::Bytes;
 use vend_core::id::{ConfigId, Epoch, TransactionId};
@@ -90,7 +91,7 @@ pub enum Disposition {
     Quarantined = 3,
 }
 
-/// Why a record was not simply applied. `as_str` is what travels and what is stored.
+/// Why a record was not simply applied. `wire_name` is what travels, `as_str` what is stored.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum VerdictReason {
     /// The body is not a `RecordBody`.
@@ -99,6 +100,8 @@ pub enum VerdictReason {
     KindUnknown,
     /// A schema this server doesn't know.
     SchemaUnknown,
+    /// Whole, but another kind's than the record says.
+    KindMismatch,
     /// Readable, but a field breaks its rule.
     RuleBroken,
     /// `(machine, transaction_id, kind)` counts already.
@@ -108,37 +111,61 @@ pub enum VerdictReason {
     /// Two devices speak as this machine.
     MachineCloned,
     /// The credential is upload-only.
-    MachineRevoked,
+    CredentialDraining,
     /// A redrive or an adoption made it count.
     Adopted,
 }
 
 impl VerdictReason {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::BodyUnreadable,
         Self::KindUnknown,
         Self::SchemaUnknown,
+        Self::KindMismatch,
         Self::RuleBroken,
         Self::DuplicateTransaction,
         Self::Fork,
         Self::MachineCloned,
-        Self::MachineRevoked,
+        Self::CredentialDraining,
         Self::Adopted,
     ];
 
-    /// The UPPER_SNAKE name.
+    /// What is wrong with a body whose `field` breaks its rule.
+    #[must_use]
+    pub fn of_body(field: &str, is_other_kind: bool) -> Self {
+        match field {
+            _ if is_other_kind => Self::KindMismatch,
+            "kind" => Self::KindUnknown,
+            "schema" => Self::SchemaUnknown,
+            "body" => Self::BodyUnreadable,
+            _ => Self::RuleBroken,
+        }
+    }
+
+    /// The UPPER_SNAKE name that the contract gives it.
+    #[must_use]
+    pub fn wire_name(self) -> &'static str {
+        match self {
+            Self::CredentialDraining => "CREDENTIAL_DRAINING",
+            named => named.as_str(),
+        }
+    }
+
+    /// The UPPER_SNAKE name in the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BodyUnreadable => "BODY_UNREADABLE",
             Self::KindUnknown => "KIND_UNKNOWN",
             Self::SchemaUnknown => "SCHEMA_UNKNOWN",
+            Self::KindMismatch => "KIND_MISMATCH",
             Self::RuleBroken => "RULE_BROKEN",
             Self::DuplicateTransaction => "DUPLICATE_TRANSACTION",
             Self::Fork => "FORK",
             Self::MachineCloned => "MACHINE_CLONED",
-            Self::MachineRevoked => "MACHINE_REVOKED",
+            // Its first name, in rows that are there.
+            Self::CredentialDraining => "MACHINE_REVOKED",
             Self::Adopted => "ADOPTED",
         }
     }
@@ -216,7 +243,7 @@ pub enum GapReason {
     PastUnknown,
 }
 
-/// Kinds of alert a Sync can raise. `as_str` is what travels and what is stored.
+/// Kinds of alert a Sync can raise. `wire_name` is what travels, `as_str` what is stored.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AlertKind {
     /// Named records are missing for good.
@@ -241,6 +268,8 @@ pub enum AlertKind {
     DeadLetter,
     /// Reported and derived levels of a slot differ.
     SlotDrift,
+    /// A machine was not heard for too long.
+    MachineSilent,
 }
 
 impl AlertKind {
@@ -259,6 +288,7 @@ impl AlertKind {
             Self::ConfigRefused => "CONFIG_REFUSED",
             Self::DeadLetter => "DEAD_LETTER",
             Self::SlotDrift => "SLOT_DRIFT",
+            Self::MachineSilent => MACHINE_SILENT,
         }
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn response(dressed: SyncAnswer, keep_days: u32, claim_token: Option<
                 Disposition::Quarantined => v1::Disposition::Quarantined,
             }
             .into(),
-            reason: verdict.reason.as_str().to_owned(),
+            reason: verdict.reason.wire_name().to_owned(),
         })
         .collect();
     let config = answer.config.zip(dressed.config).map(|(wanted, bytes)| v1::ConfigAssignment {

@@ -101,12 +101,7 @@ fn records(
         .map(|r| {
             let hash = <[u8; 32]>::try_from(&r.hash[..]).map_err(ApiError::internal)?;
             let meaning = wire::decode(r.kind, r.schema, &r.body).map_err(|error| BadBody {
-                reason: match &*error.field {
-                    "kind" => VerdictReason::KindUnknown,
-                    "schema" => VerdictReason::SchemaUnknown,
-                    "body" => VerdictReason::BodyUnreadable,
-                    _ => VerdictReason::RuleBroken,
-                },
+                reason: VerdictReason::of_body(&error.field, error.is_other_kind()),
                 detail: error.to_string(),
             });
             Ok(RecordIn { seq: r.seq, kind: r.kind, schema: r.schema, body: r.body, hash, meaning })

@@ -7,12 +7,7 @@ use vend_core::record::Record;
 /// What a record says, or why it says nothing.
 pub(super) fn read_body(kind: u32, schema: u32, body: &[u8]) -> Result<Record, BadBody> {
     vendfleet_wire::decode(kind, schema, body).map_err(|error| BadBody {
-        reason: match &*error.field {
-            "kind" => VerdictReason::KindUnknown,
-            "schema" => VerdictReason::SchemaUnknown,
-            "body" => VerdictReason::BodyUnreadable,
-            _ => VerdictReason::RuleBroken,
-        },
+        reason: VerdictReason::of_body(&error.field, error.is_other_kind()),
         detail: error.to_string(),
     })
 }
