@@ -7,7 +7,6 @@ use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
-    service::TowerToHyperService,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, service::Routes};
@@ -119,7 +118,8 @@ async fn serve_one(stream: Stream, peer: PeerInfo, serving: Serving, stop: Cance
     let call = tower::util::BoxCloneService::new(call);
     let translated = web.grpc_web.then(|| GrpcWebLayer::new().layer(call.clone()));
     let arriving = open.clone();
-    let entry = service_fn(move |request: Request<Incoming>| -> Answering {
+    // hyper's own: it runs before the call's task is made, which is where that task finds its call.
+    let entry = hyper::service::service_fn(move |request: Request<Incoming>| -> Answering {
         // What browsers need is only paid for by what may be one.
         let browsers = (!is_plain_grpc(&request)).then(|| (cors.clone(), call.clone(), translated.clone()));
         let (shell, routes) = (shell.clone(), routes.clone());
@@ -143,7 +143,7 @@ async fn serve_one(stream: Stream, peer: PeerInfo, serving: Serving, stop: Cance
         }
     });
     let builder = builder(&limits, &web, CallExecutor::new(open.clone()));
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(entry));
+    let connection = builder.serve_connection(TokioIo::new(stream), entry);
     let connection = std::pin::pin!(connection);
     let mut connection = Gather::new(connection);
     let ended = tokio::select! {

@@ -38,7 +38,7 @@ pub(super) struct Bounds {
 pub(super) struct Open {
     _place: Option<Place>,
     /// Ends what the call still reads.
-    _over: DropGuard,
+    _over: Option<DropGuard>,
     /// Whose bytes are counted, when nobody is known.
     stranger: Option<(Arc<Places>, String)>,
     trace: Trace,
@@ -48,7 +48,7 @@ pub(super) struct Open {
 impl Open {
     pub(super) fn new(
         place: Option<Place>,
-        over: DropGuard,
+        over: Option<DropGuard>,
         stranger: Option<(Arc<Places>, String)>,
         trace: Trace,
     ) -> Self {

@@ -177,12 +177,12 @@ impl Shell {
         let most = Duration::from_millis(self.limits.deadline_ms.saturating_add(call.waits_ms));
         // For a stream this bounds only its opening; its own deadline travels with its body.
         let allowed = asked.map_or(most, |asked| asked.min(most));
-        let over = CancellationToken::new();
-        if call.streams {
+        // Dropped with the stream, or where there is none: it ends what the call still reads.
+        let over = call.streams.then(CancellationToken::new);
+        if let Some(over) = &over {
             request = request.map(|inner| Body::new(body::Until::new(inner, over.clone())));
         }
-        // Whatever is not handed on below ends what the call still reads.
-        let over = over.drop_guard();
+        let over = over.map(CancellationToken::drop_guard);
         let handled = tokio::time::timeout(allowed, panic::caught(routes.oneshot(request)))
             .await
             .map_err(|_| deadline::exceeded(allowed))?;
