@@ -6,6 +6,7 @@
 mod key;
 pub mod keys;
 mod layers;
+mod limit_keys;
 mod nearest;
 mod print;
 #[cfg(test)]
@@ -171,6 +172,14 @@ section! {
         keep_days: u32 = 30,
         stale_call_grace_ms: u64 = 60_000,
         watch_heartbeat_ms: u64 = 30_000,
+        machine_records_per_hour: u64 = 100_000,
+        machine_records_burst: u64 = 250_000,
+        machine_bytes_per_hour: u64 = 67_108_864,
+        machine_bytes_burst: u64 = 268_435_456,
+        machine_dead_letter_bytes_per_hour: u64 = 4_194_304,
+        machine_dead_letter_bytes_burst: u64 = 33_554_432,
+        machine_epochs_per_hour: u64 = 12,
+        machine_epochs_burst: u64 = 48,
     }
 }
 
@@ -188,6 +197,8 @@ section! {
         lanes: usize = 1,
         max_batch_commands: usize = 256,
         queue_commands: usize = 8_192,
+        open_per_customer: u64 = 1_000,
+        held_units_per_customer: u64 = 100_000,
     }
 }
 
@@ -211,6 +222,7 @@ section! {
     WorkerConfig {
         enabled: bool = true,
         max_in_flight: usize = 256,
+        max_in_flight_per_customer: usize = 32,
         claim_batch: usize = 128,
         lease_ms: u64 = 30_000,
         poll_ms: u64 = 500,

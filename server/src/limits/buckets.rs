@@ -93,6 +93,17 @@ impl<K: Eq + Hash> Buckets<K> {
         self.set(key, filled, now);
     }
 
+    /// Gives back units that were taken and not used.
+    pub fn give_back<Q>(&mut self, key: &Q, quota: &Quota, units: u64, now: Duration)
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        if let Some(empty_at) = self.empty_at.get_mut(key) {
+            *empty_at = empty_at.saturating_sub(quota.cost(units)).max(now);
+        }
+    }
+
     /// After how long one more unit fits; `None` when it fits now.
     pub fn wait<Q>(&self, key: &Q, quota: &Quota, now: Duration) -> Option<Duration>
     where

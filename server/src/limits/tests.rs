@@ -134,3 +134,29 @@ fn failures_are_logged_now_and_then_with_their_number() {
     clock.advance(Duration::from_secs(10));
     assert_eq!(failures.count(from), Some(FailedAttempts { count: 1_001, latest: from }));
 }
+
+#[test]
+fn a_machine_spends_its_budgets_and_what_was_not_stored_is_given_back() {
+    let (context, clock) = Context::manual(1_000, 1);
+    let mut config = crate::config::Config::default();
+    (config.sync.machine_records_burst, config.sync.machine_records_per_hour) = (1_000, 3_600);
+    (config.sync.machine_epochs_burst, config.sync.machine_epochs_per_hour) = (2, 1);
+    let budgets = MachineBudgets::new(&config, context);
+    let (greedy, other) = (uuid::Uuid::from_u128(1), uuid::Uuid::from_u128(2));
+    let sync =
+        |records: u64, epoch: u8| Spending { epoch: [epoch; 16], records, bytes: 1, dead_letter_bytes: 0 };
+    budgets.take(greedy, &sync(600, 1)).unwrap();
+    let over = budgets.take(greedy, &sync(600, 1)).unwrap_err();
+    assert_eq!((over.limit, over.most), ("sync.machine_records_per_hour", 3_600));
+    assert_eq!(over.retry_after, Duration::from_secs(200));
+    budgets.take(other, &sync(600, 1)).unwrap();
+    // The epochs' budget refuses, and the records go back.
+    budgets.take(greedy, &sync(100, 2)).unwrap();
+    assert_eq!(budgets.take(greedy, &sync(300, 3)).unwrap_err().limit, "sync.machine_epochs_per_hour");
+    budgets.take(greedy, &sync(300, 2)).unwrap();
+    budgets.give_back(greedy, &sync(300, 2));
+    budgets.take(greedy, &sync(300, 1)).unwrap();
+    assert!(budgets.take(greedy, &sync(1, 1)).is_err());
+    clock.advance(Duration::from_secs(1));
+    budgets.take(greedy, &sync(1, 1)).unwrap();
+}

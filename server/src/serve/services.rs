@@ -43,6 +43,7 @@ use crate::{
         orders::OrdersGrpc,
     },
     health::DatabaseProbe,
+    limits::MachineBudgets,
     metrics::{KindLabels, Metrics},
     operations::{
         Deps, Settings, SignCertificate, SignedCertificate,
@@ -244,7 +245,8 @@ async fn machine_sync(tools: &Toolbox, deps: &Deps) -> Result<MachineSyncGrpc, S
         max_body_bytes: sync.max_body_bytes,
         watch_heartbeat: Duration::from_millis(sync.watch_heartbeat_ms),
     };
-    Ok(MachineSyncGrpc::new(deps.clone(), operation, settings))
+    let budgets = MachineBudgets::new(&tools.config, context.clone());
+    Ok(MachineSyncGrpc::new(deps.clone(), operation, settings, budgets))
 }
 
 impl SignCertificate for Authority {
