@@ -197,8 +197,8 @@ section! {
         lanes: usize = 1,
         max_batch_commands: usize = 256,
         queue_commands: usize = 8_192,
-        open_per_customer: u64 = 1_000,
-        held_units_per_customer: u64 = 100_000,
+        open_per_customer: i64 = 2_000,
+        held_units_per_customer: i64 = 10_000_000,
     }
 }
 
@@ -222,7 +222,7 @@ section! {
     WorkerConfig {
         enabled: bool = true,
         max_in_flight: usize = 256,
-        max_in_flight_per_customer: usize = 32,
+        max_in_flight_per_customer: usize = 64,
         claim_batch: usize = 128,
         lease_ms: u64 = 30_000,
         poll_ms: u64 = 500,

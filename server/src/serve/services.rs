@@ -30,6 +30,7 @@ use crate::{
     domain::{
         fleet::{Credential, CredentialState as StoredState},
         ids::{CredentialId, MachineId},
+        order::OpenOrders,
         pool::Settings as Rules,
         sync,
     },
@@ -181,6 +182,7 @@ fn orders(tools: &Toolbox, store: &Store) -> Orders {
         max_batch_commands: orders.max_batch_commands,
         max_queued_commands: orders.queue_commands,
         max_queued_ms: tools.config.limits.deadline_ms,
+        most_open: OpenOrders { orders: orders.open_per_customer, units: orders.held_units_per_customer },
     };
     Orders::start(store, &tools.context, &tools.metrics, &settings)
 }
