@@ -117,6 +117,8 @@ pub struct Places {
     stranger_bytes: Quota,
     state: Mutex<State>,
     metrics: Metrics,
+    /// The gauge of each kind and class.
+    shown: [[Gauge; 4]; 3],
 }
 
 #[derive(Debug)]
@@ -176,6 +178,12 @@ impl Places {
                 "limits.service_streams_per_caller",
             ),
         ];
+        let shown = [PlaceKind::Call, PlaceKind::Sync, PlaceKind::Stream].map(|kind| {
+            [Class::Stranger, Class::Machine, Class::Person, Class::Service].map(|class| {
+                let labels = PlaceLabels { kind: kind.name(), class: class.name() };
+                metrics.places.get_or_create(&labels).clone()
+            })
+        });
         let each = (limits.response_bytes_per_caller, "limits.response_bytes_per_caller");
         Arc::new(Self {
             context,
@@ -199,6 +207,7 @@ impl Places {
                 sent: Buckets::new(limits.rate_callers),
             }),
             metrics,
+            shown,
         })
     }
 
@@ -335,8 +344,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let (kind, class) = (self.kind.index(), self.class.index());
-        let labels = PlaceLabels { kind: self.kind.name(), class: self.class.name() };
-        self.places.metrics.places.get_or_create(&labels).dec();
+        self.places.shown[kind][class].dec();
         self.places.gauge(self.kind).dec();
         let mut state = self.places.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.open[kind][class] -= 1;

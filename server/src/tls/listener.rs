@@ -247,9 +247,9 @@ impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         if written.is_pending() {
-            self.progress.blocked()
+            self.progress.blocked();
         } else {
-            self.progress.moved()
+            self.progress.moved();
         }
         written
     }

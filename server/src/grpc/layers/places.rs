@@ -7,6 +7,7 @@ use crate::{
     auth::{Caller, Role, calls::Call},
     error::{ApiError, Reason},
     limits::{Class, Place, PlaceKind, Places, RateClass, Refusal, network},
+    metrics::ClassLabels,
     tls::PeerInfo,
 };
 
@@ -31,6 +32,7 @@ impl Shell {
             Class::Service => RateClass::Service,
         };
         self.rate.admit(name, rate).map_err(|refusal| {
+            self.metrics.refused.get_or_create(&ClassLabels { class: class.name(), cause: "rate" }).inc();
             rate_limited("more calls than one caller may make", refusal.limit, refusal.window)
                 .retry_after(refusal.retry_after)
         })
@@ -43,13 +45,13 @@ impl Shell {
             (false, SYNC) => PlaceKind::Sync,
             (false, _) => PlaceKind::Call,
         };
-        Places::take(&self.places, kind, class, name).map_err(|refusal| self.refused(refusal))
+        Places::take(&self.places, kind, class, name).map_err(|refusal| self.refused(&refusal))
     }
 
-    pub(super) fn refused(&self, refusal: Refusal) -> ApiError {
+    pub(super) fn refused(&self, refusal: &Refusal) -> ApiError {
         // Spread, so that those turned away together don't come back together.
         let delay = Duration::from_millis(500) + self.context.jitter(Duration::from_millis(1_500));
-        match refusal {
+        match *refusal {
             Refusal::Full => overloaded().retry_after(delay),
             Refusal::Caller { limit, most, retry_after } => {
                 caller_limit(limit, most).retry_after(retry_after.unwrap_or(delay).max(delay))
