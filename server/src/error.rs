@@ -183,6 +183,9 @@ reasons! {
     DeadLetterNotOpen, "DEAD_LETTER_NOT_OPEN", FailedPrecondition, Reread;
     AlertNotFound, "ALERT_NOT_FOUND", NotFound, No;
     AlertResolved, "ALERT_RESOLVED", FailedPrecondition, Reread;
+    CallerLimit, "CALLER_LIMIT", ResourceExhausted, Backoff;
+    TooManyOpenOrders, "TOO_MANY_OPEN_ORDERS", ResourceExhausted, Backoff;
+    MachineBudget, "MACHINE_BUDGET", ResourceExhausted, Backoff;
 }
 
 /// How long a caller waits when a retry helps and nothing better is known.

@@ -118,6 +118,7 @@ promises! {
         orders_are_listed_by_their_filter_in_pages;
     alerts:
         a_batch_tells_of_alerts_that_begin_or_end_and_of_no_other,
+        causes_that_a_machine_makes_up_are_some_alerts_and_one_that_counts_the_rest,
         what_people_do_with_an_alert_is_told_once;
     leases:
         a_lease_has_one_holder_and_its_state_is_handed_on,

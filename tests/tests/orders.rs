@@ -56,7 +56,8 @@ promises! {
         rubbish_in_an_order_names_field_and_rule,
         a_hundred_lines_and_the_dearest_order_there_can_be,
         a_customer_sees_its_own_orders_and_no_other,
-        pages_are_newest_first_and_bound_to_their_filter;
+        pages_are_newest_first_and_bound_to_their_filter,
+        a_customer_has_only_so_many_open_orders_and_holds_only_so_much;
     keys:
         the_same_key_with_other_lines_is_refused_and_what_it_made_stands,
         lines_are_merged_before_anything_else,
@@ -86,7 +87,8 @@ promises! {
         a_webhook_nobody_signed_is_not_believed,
         a_gateway_that_is_down_is_left_alone_and_orders_can_be_cancelled,
         a_breaker_lets_one_try_through_and_then_all,
-        a_cancel_and_a_worker_race_and_one_of_them_has_it;
+        a_cancel_and_a_worker_race_and_one_of_them_has_it,
+        one_customers_slow_payments_keep_nobody_waiting;
     killed:
         killed_before_the_gateway_is_asked_it_asks_once_it_is_back,
         killed_while_the_gateway_is_asked_it_asks_again_and_charges_once,

@@ -20,6 +20,8 @@ mod exactly_once;
 mod forks;
 #[path = "e2e/gaps.rs"]
 mod gaps;
+#[path = "e2e/greedy.rs"]
+mod greedy;
 #[path = "e2e/purchases.rs"]
 mod purchases;
 #[path = "e2e/races.rs"]
@@ -108,6 +110,11 @@ rows! {
         what_the_device_no_longer_holds_is_a_named_gap,
         one_device_ahead_of_the_server_is_healed_alone_with_an_alert,
         a_gap_that_nobody_can_fill_is_named_and_the_queue_goes_on;
+    greedy:
+        dead_letters_above_a_machines_budget_are_not_taken,
+        journals_above_a_machines_budget_are_not_opened,
+        forks_above_a_machines_room_for_branches_wait_for_an_operator,
+        a_long_backlog_of_an_honest_machine_is_no_greed;
     purchases:
         a_remote_purchase_is_dispensed_once_and_completes,
         a_machine_is_free_once_its_vend_is_told_though_the_money_is_still_to_be_taken,

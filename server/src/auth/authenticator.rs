@@ -102,6 +102,20 @@ impl Authenticator {
         Err(unauthenticated("`authorization` takes the schemes Bearer and Machine"))
     }
 
+    /// Whether this was seen here before and was right then, without looking anything up. It may have fallen since.
+    pub fn has_seen(&self, authorization: &[u8]) -> bool {
+        let text =
+            std::str::from_utf8(authorization).ok().filter(|text| text.len() <= MAX_AUTHORIZATION_BYTES);
+        let Some((scheme, value)) = text.and_then(|text| text.split_once(' ')) else { return false };
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return self.tokens.has_seen(value.trim());
+        }
+        let Some((credential_id, secret)) = machine_secret(value.trim()) else { return false };
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = cache.get_mut(&credential_id).and_then(|cached| cached.record.as_ref());
+        record.is_some_and(|record| self.secret_key.matches(&secret, &record.secret_hash))
+    }
+
     /// Those of these credentials that may do nothing any more, asked of the source and not of the cache.
     pub async fn fallen(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, ApiError> {
         let mut fallen = Vec::new();
@@ -124,13 +138,7 @@ impl Authenticator {
     async fn machine_by_secret(&self, value: &str) -> Result<MachineCaller, ApiError> {
         // One text for every way to be wrong: nobody learns which credentials exist.
         let wrong = || unauthenticated("no such machine credential, or another secret");
-        let (id, secret) = value.split_once('.').ok_or_else(wrong)?;
-        let credential_id = Uuid::try_parse(id).map_err(|_| wrong())?;
-        let secret = URL_SAFE_NO_PAD
-            .decode(secret)
-            .ok()
-            .filter(|secret| secret.len() == SECRET_BYTES)
-            .ok_or_else(wrong)?;
+        let (credential_id, secret) = machine_secret(value).ok_or_else(wrong)?;
         let record = self.find(credential_id).await?.ok_or_else(wrong)?;
         if !self.secret_key.matches(&secret, &record.secret_hash) {
             return Err(wrong());
@@ -205,6 +213,13 @@ impl Authenticator {
         }
         Ok(record)
     }
+}
+
+/// `<credential_id>.<secret>`.
+fn machine_secret(value: &str) -> Option<(Uuid, Vec<u8>)> {
+    let (id, secret) = value.split_once('.')?;
+    let secret = URL_SAFE_NO_PAD.decode(secret).ok().filter(|secret| secret.len() == SECRET_BYTES)?;
+    Some((Uuid::try_parse(id).ok()?, secret))
 }
 
 impl std::fmt::Debug for Authenticator {

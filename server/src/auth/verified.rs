@@ -45,6 +45,12 @@ impl VerifiedTokens {
         Ok(verified)
     }
 
+    /// Whether the token is kept.
+    pub(super) fn has_seen(&self, token: &str) -> bool {
+        let name: [u8; 32] = Sha256::digest(token).into();
+        self.entries().get_mut(&name).is_some()
+    }
+
     /// Forgets a token.
     pub(super) fn forget(&self, token: &str) {
         let name: [u8; 32] = Sha256::digest(token).into();

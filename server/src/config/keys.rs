@@ -1,10 +1,15 @@
 //! Every key: what it means, its unit and its bounds. The loader refuses what breaks a rule here; `--print-config` prints it.
 
 pub use super::key::{Key, Rule};
-use super::key::{address, flag, int, list, text};
+use super::{
+    key::{address, flag, int, list, text},
+    limit_keys::LIMITS,
+};
 
 /// Every key, in the order of `Config`.
-pub const KEYS: &[Key] = &[
+pub const KEYS: &[Key] = &joined::<{ BEFORE.len() + LIMITS.len() + AFTER.len() }>(BEFORE, LIMITS, AFTER);
+
+const BEFORE: &[Key] = &[
     address("server.listen", "Where gRPC and gRPC-Web listen."),
     address("server.http_listen", "Where /healthz and /metrics listen, plain HTTP: keep it private."),
     text(
@@ -73,92 +78,9 @@ pub const KEYS: &[Key] = &[
         "tokens",
         "Most people's tokens whose checked signature is remembered, about 0.4 KiB each; their times are checked at each call.",
     ),
-    int("limits.max_connections", 1, 1_000_000, "connections", "Most open connections."),
-    int(
-        "limits.max_connections_per_ip",
-        1,
-        1_000_000,
-        "connections",
-        "Most of one address; whole fleets sit behind one mobile carrier's.",
-    ),
-    int(
-        "limits.max_streams_per_connection",
-        1,
-        10_000,
-        "calls",
-        "Most calls at once on one connection (HTTP/2 streams).",
-    ),
-    int(
-        "limits.max_calls_in_flight",
-        1,
-        1_000_000,
-        "calls",
-        "Most unary calls being worked on, Syncs apart; more are OVERLOADED before any work. One holds two buffers of \
-         8 KiB, and at most limits.message_bytes of request: 16384 small ones hold 256 MiB.",
-    ),
-    int(
-        "limits.max_syncs_in_flight",
-        1,
-        1_000_000,
-        "calls",
-        "Most Syncs being worked on, so that a fleet that comes back at once leaves room for orders; more are OVERLOADED \
-         before any work. One holds at most limits.sync_message_bytes of request.",
-    ),
-    int(
-        "limits.max_open_streams",
-        1,
-        1_000_000,
-        "streams",
-        "Most server streams (Watch and the like) open; more are OVERLOADED.",
-    ),
-    int("limits.header_list_bytes", 1_024, 65_536, "bytes", "Most bytes of headers of one call."),
-    int("limits.sync_message_bytes", 65_536, 1_048_576, "bytes", "Largest Sync request."),
-    int("limits.message_bytes", 4_096, 1_048_576, "bytes", "Largest request of every other call."),
-    int("limits.deadline_ms", 10, 600_000, "ms", "Longest unary call, whatever the caller's own deadline."),
-    int(
-        "limits.stream_age_ms",
-        1_000,
-        86_400_000,
-        "ms",
-        "Streams end by themselves between half and all of this age, drawn evenly.",
-    ),
-    int(
-        "limits.keepalive_interval_ms",
-        1_000,
-        3_600_000,
-        "ms",
-        "HTTP/2 ping after so long without a frame; also TCP keepalive.",
-    ),
-    int(
-        "limits.keepalive_timeout_ms",
-        100,
-        600_000,
-        "ms",
-        "Connection closed when a ping stays unanswered so long.",
-    ),
-    int(
-        "limits.rate_per_s",
-        1,
-        1_000_000,
-        "calls/s",
-        "Calls one caller may make per second, in the long run.",
-    ),
-    int("limits.rate_burst", 1, 1_000_000, "calls", "Calls one caller may make at once after a pause."),
-    int(
-        "limits.service_rate_per_s",
-        1,
-        1_000_000,
-        "calls/s",
-        "The same for a caller with the role service, which speaks for thousands.",
-    ),
-    int("limits.service_rate_burst", 1, 1_000_000, "calls", "And its calls at once after a pause."),
-    int(
-        "limits.rate_callers",
-        16,
-        10_000_000,
-        "callers",
-        "Callers remembered; when full, the longest silent ones are forgotten.",
-    ),
+];
+
+const AFTER: &[Key] = &[
     int(
         "sync.base_interval_ms",
         100,
@@ -196,6 +118,38 @@ pub const KEYS: &[Key] = &[
         "ms",
         "A real machine that is not heard for so long raises MACHINE_SILENT, and never sooner than twice sync.base_interval_ms; 0: never, else 60000 or more.",
     ),
+    int(
+        "sync.machine_records_per_hour",
+        1,
+        1_000_000_000,
+        "records/h",
+        "Records one machine may have stored per hour, in the long run; above it MACHINE_BUDGET. Per replica, as are the next.",
+    ),
+    int("sync.machine_records_burst", 512, 1_000_000_000, "records", "And at once: a long backlog."),
+    int(
+        "sync.machine_bytes_per_hour",
+        1,
+        1_000_000_000_000,
+        "bytes/h",
+        "The same in bytes: bodies, and 64 beside each. What goes into quarantine counts as well.",
+    ),
+    int("sync.machine_bytes_burst", 262_144, 1_000_000_000_000, "bytes", "And at once."),
+    int(
+        "sync.machine_dead_letter_bytes_per_hour",
+        1,
+        1_000_000_000_000,
+        "bytes/h",
+        "Of these, bytes of records that can't be decoded.",
+    ),
+    int("sync.machine_dead_letter_bytes_burst", 262_144, 1_000_000_000_000, "bytes", "And at once."),
+    int(
+        "sync.machine_epochs_per_hour",
+        1,
+        1_000_000,
+        "epochs/h",
+        "New epochs (journals) of one machine per hour, in the long run: their marks are kept for ever.",
+    ),
+    int("sync.machine_epochs_burst", 1, 1_000_000, "epochs", "And at once."),
     int("commit.max_batch_requests", 1, 4_096, "requests", "Most Syncs committed together."),
     int(
         "commit.queue_requests",
@@ -218,6 +172,20 @@ pub const KEYS: &[Key] = &[
         100_000,
         "commands",
         "Most commands waiting for a commit; more are OVERLOADED before any work.",
+    ),
+    int(
+        "orders.open_per_customer",
+        1,
+        1_000_000_000,
+        "orders",
+        "Most orders of one customer that are not yet paid, failed or cancelled; more are TOO_MANY_OPEN_ORDERS.",
+    ),
+    int(
+        "orders.held_units_per_customer",
+        1,
+        1_000_000_000_000,
+        "units",
+        "Most units of stock that those orders hold.",
     ),
     int(
         "orchestrator.lease_ms",
@@ -286,6 +254,13 @@ pub const KEYS: &[Key] = &[
         10_000,
         "orders",
         "Most orders, and most purchases besides, that this replica works on at once.",
+    ),
+    int(
+        "worker.max_in_flight_per_customer",
+        1,
+        10_000,
+        "orders",
+        "Most of one customer's orders among them: nobody waits for another's slow payments.",
     ),
     int("worker.claim_batch", 1, 1_000, "orders", "Most orders, or purchases, claimed in one transaction."),
     int(
@@ -423,6 +398,23 @@ pub const KEYS: &[Key] = &[
     },
     text("log.filter", 1, 1024, "Which lines: a tracing filter, e.g. `info,server::grpc=debug`."),
 ];
+
+const fn joined<const N: usize>(before: &[Key], limits: &[Key], after: &[Key]) -> [Key; N] {
+    assert!(before.len() + limits.len() + after.len() == N, "N is the number of keys");
+    let mut all = [before[0]; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < before.len() {
+            before[at]
+        } else if at < before.len() + limits.len() {
+            limits[at - before.len()]
+        } else {
+            after[at - before.len() - limits.len()]
+        };
+        at += 1;
+    }
+    all
+}
 
 /// The key of that path.
 pub fn find(path: &str) -> Option<&'static Key> {

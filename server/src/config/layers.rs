@@ -221,6 +221,7 @@ fn check_together(config: &Config) -> Result<(), ConfigError> {
             "`limits.service_rate_burst` must be at least a tenth of `limits.service_rate_per_s`",
         );
     }
+    check_limits(config)?;
     check_payments(config)?;
     let url = &config.database.url;
     if !["", "sqlite:", "postgres://", "postgresql://"]
@@ -230,6 +231,23 @@ fn check_together(config: &Config) -> Result<(), ConfigError> {
         return conflict("`database.url` must start with postgres://, postgresql:// or sqlite:, or be empty");
     }
     debug_assert!(KEYS.iter().all(|key| key.path.contains('.')), "paths are section.key");
+    Ok(())
+}
+
+fn check_limits(config: &Config) -> Result<(), ConfigError> {
+    let conflict = |message: &str| Err(ConfigError::Conflict(message.to_owned()));
+    let limits = &config.limits;
+    if limits.stranger_streams + limits.person_streams + limits.service_streams >= limits.max_open_streams {
+        return conflict(
+            "`limits.max_open_streams` must be more than `limits.stranger_streams`, `limits.person_streams` and \
+             `limits.service_streams` together: machines have what they leave",
+        );
+    }
+    if limits.machine_rate_burst < limits.machine_rate_per_s.div_ceil(10) {
+        return conflict(
+            "`limits.machine_rate_burst` must be at least a tenth of `limits.machine_rate_per_s`",
+        );
+    }
     Ok(())
 }
 

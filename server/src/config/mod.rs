@@ -6,6 +6,7 @@
 mod key;
 pub mod keys;
 mod layers;
+mod limit_keys;
 mod nearest;
 mod print;
 #[cfg(test)]
@@ -117,8 +118,32 @@ section! {
         max_connections_per_ip: usize = 12_000,
         max_streams_per_connection: u32 = 256,
         max_calls_in_flight: usize = 16_384,
+        calls_per_caller: usize = 256,
+        service_calls_per_caller: usize = 12_288,
+        stranger_calls: usize = 512,
+        stranger_calls_per_ip: usize = 64,
         max_syncs_in_flight: usize = 1_024,
-        max_open_streams: usize = 20_000,
+        syncs_per_machine: usize = 4,
+        max_open_streams: usize = 28_000,
+        watches_per_machine: usize = 2,
+        person_streams: usize = 4_000,
+        person_streams_per_caller: usize = 32,
+        service_streams: usize = 4_000,
+        service_streams_per_caller: usize = 2_000,
+        stranger_streams: usize = 256,
+        stranger_streams_per_ip: usize = 16,
+        response_bytes_in_flight: usize = 268_435_456,
+        response_bytes_per_caller: usize = 4_194_304,
+        service_response_bytes_per_caller: usize = 67_108_864,
+        stranger_response_bytes_per_ip: usize = 1_048_576,
+        stranger_bytes_per_s: u32 = 262_144,
+        stranger_bytes_burst: u32 = 4_194_304,
+        write_timeout_ms: u64 = 15_000,
+        send_timeout_ms: u64 = 120_000,
+        idle_timeout_ms: u64 = 300_000,
+        stranger_idle_timeout_ms: u64 = 15_000,
+        http_connections: usize = 512,
+        http_connections_per_ip: usize = 256,
         header_list_bytes: u32 = 8_192,
         sync_message_bytes: usize = 262_144,
         message_bytes: usize = 65_536,
@@ -130,7 +155,11 @@ section! {
         rate_burst: u32 = 400,
         service_rate_per_s: u32 = 20_000,
         service_rate_burst: u32 = 20_000,
+        machine_rate_per_s: u32 = 20,
+        machine_rate_burst: u32 = 400,
         rate_callers: usize = 50_000,
+        failures_per_s: u32 = 10,
+        failures_burst: u32 = 200,
     }
 }
 
@@ -144,6 +173,14 @@ section! {
         stale_call_grace_ms: u64 = 60_000,
         watch_heartbeat_ms: u64 = 30_000,
         silent_after_ms: u64 = 3_600_000,
+        machine_records_per_hour: u64 = 100_000,
+        machine_records_burst: u64 = 250_000,
+        machine_bytes_per_hour: u64 = 67_108_864,
+        machine_bytes_burst: u64 = 268_435_456,
+        machine_dead_letter_bytes_per_hour: u64 = 4_194_304,
+        machine_dead_letter_bytes_burst: u64 = 33_554_432,
+        machine_epochs_per_hour: u64 = 12,
+        machine_epochs_burst: u64 = 48,
     }
 }
 
@@ -161,6 +198,8 @@ section! {
         lanes: usize = 1,
         max_batch_commands: usize = 256,
         queue_commands: usize = 8_192,
+        open_per_customer: i64 = 2_000,
+        held_units_per_customer: i64 = 10_000_000,
     }
 }
 
@@ -184,6 +223,7 @@ section! {
     WorkerConfig {
         enabled: bool = true,
         max_in_flight: usize = 256,
+        max_in_flight_per_customer: usize = 64,
         claim_batch: usize = 128,
         lease_ms: u64 = 30_000,
         poll_ms: u64 = 500,

@@ -12,6 +12,7 @@ pub mod page;
 pub mod payment;
 pub mod pool;
 pub mod request;
+pub mod share;
 pub mod stock;
 pub mod sync;
 pub mod text;

@@ -15,8 +15,6 @@ use axum::{
     routing::get,
 };
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
 
@@ -26,21 +24,15 @@ struct Shown {
     registry: Arc<Registry>,
 }
 
-/// Serves these paths until cancelled.
-pub async fn serve(
-    listener: TcpListener,
-    health: Arc<Health>,
-    registry: Arc<Registry>,
-    webhooks: Option<Webhooks>,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
+/// What is served on these paths.
+pub fn router(health: Arc<Health>, registry: Arc<Registry>, webhooks: Option<Webhooks>) -> Router {
     let shown = Shown { health, registry };
-    let mut router =
+    let router =
         Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics)).with_state(shown);
-    if let Some(webhooks) = webhooks {
-        router = router.merge(webhooks.router());
+    match webhooks {
+        Some(webhooks) => router.merge(webhooks.router()),
+        None => router,
     }
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 /// 200 while calls are served (also degraded), 503 while they are not: what gRPC health says.

@@ -42,6 +42,24 @@ pub struct KindLabels {
     pub kind: &'static str,
 }
 
+/// Places of a kind, by the class of who holds them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PlaceLabels {
+    /// `call`, `sync` or `stream`.
+    pub kind: &'static str,
+    /// `stranger`, `machine`, `person` or `service`.
+    pub class: &'static str,
+}
+
+/// What a class of callers was refused for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ClassLabels {
+    /// `stranger`, `machine`, `person` or `service`.
+    pub class: &'static str,
+    /// The bound.
+    pub cause: &'static str,
+}
+
 /// Every metric. Cheap to clone; clones share their numbers.
 #[derive(Clone)]
 pub struct Metrics {
@@ -57,6 +75,18 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Connections refused, by cause.
     pub connections_refused: Family<KindLabels, Counter>,
+    /// Connections cut by the server, by cause.
+    pub connections_cut: Family<KindLabels, Counter>,
+    /// Streams and answers cut by the server, by cause.
+    pub streams_cut: Family<KindLabels, Counter>,
+    /// Places taken, by kind and class.
+    pub places: Family<PlaceLabels, Gauge>,
+    /// Calls refused at a bound, by class and bound.
+    pub refused: Family<ClassLabels, Counter>,
+    /// Bytes of answers that nobody has taken yet.
+    pub unread_bytes: Gauge,
+    /// Wrong credentials, by reason.
+    pub auth_failures: Family<KindLabels, Counter>,
     /// Records received by Sync, by what became of them.
     pub sync_records: Family<KindLabels, Counter>,
     /// The group commit of Syncs.
@@ -91,6 +121,12 @@ impl Metrics {
             open_streams: Gauge::default(),
             connections: Gauge::default(),
             connections_refused: Family::default(),
+            connections_cut: Family::default(),
+            streams_cut: Family::default(),
+            places: Family::default(),
+            refused: Family::default(),
+            unread_bytes: Gauge::default(),
+            auth_failures: Family::default(),
             sync_records: Family::default(),
             commit: CommitMetrics::new(),
             order_commit: CommitMetrics::new(),
@@ -111,6 +147,12 @@ impl Metrics {
         r.register("open_streams", "Server streams open", m.open_streams);
         r.register("connections", "Connections open", m.connections);
         r.register("connections_refused", "Connections refused, by cause", m.connections_refused);
+        r.register("connections_cut", "Connections cut by the server, by cause", m.connections_cut);
+        r.register("streams_cut", "Streams and answers cut by the server, by cause", m.streams_cut);
+        r.register("places", "Places for calls, Syncs and streams taken, by class of caller", m.places);
+        r.register("refused", "Calls refused at a bound, by class of caller and bound", m.refused);
+        r.register("unread_bytes", "Bytes of answers that their readers have not taken yet", m.unread_bytes);
+        r.register("auth_failures", "Wrong credentials, by reason", m.auth_failures);
         r.register("sync_records", "Records received by Sync, by what became of them", m.sync_records);
         m.commit.register(r, "commit", "Syncs");
         m.order_commit.register(r, "order_commit", "commands about orders");

@@ -14,6 +14,7 @@ pub mod presence;
 pub mod relay;
 mod request;
 pub mod retention;
+mod shares;
 pub mod silence;
 pub mod sync;
 pub mod watch;

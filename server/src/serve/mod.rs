@@ -5,10 +5,12 @@ mod connections;
 mod cors;
 mod gather;
 mod payments;
+mod plain_http;
 mod pool;
 mod relay;
 mod runtime;
 mod sample;
+mod sending;
 mod services;
 
 pub use backup::{Restored, backup, restore};
@@ -19,7 +21,6 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
 use tokio::{
-    net::TcpListener,
     sync::{Notify, watch},
     task::JoinHandle,
 };
@@ -34,8 +35,9 @@ use crate::{
     grpc::layers::{LiveStreams, Shell, end_fallen_streams},
     health::{DatabaseProbe, Health, Part, PartStatus, probe_database},
     http,
+    limits::{ConnectionBounds, Connections},
     metrics::Metrics,
-    tls::{Authority, Listener, ServerTls, TlsError, watch_files},
+    tls::{Authority, ConnectionCaps, Listener, ServerTls, TlsError, watch_files},
 };
 
 /// How often uses of machine credentials are noted.
@@ -198,16 +200,24 @@ where
 
     let listen = |key, address| move |cause| ServeError::Listen { key, address, cause };
     let address = config.server.listen;
-    let listener = Listener::bind(address, tls.clone(), &config.tls, &config.limits, metrics.clone());
+    let bind = |address, tls, all, per_ip| {
+        let caps = ConnectionCaps { all, per_ip };
+        Listener::bind(address, tls, &config.tls, &config.limits, caps, context.clone(), metrics.clone())
+    };
+    let limits = &config.limits;
+    let listener = bind(address, tls.clone(), limits.max_connections, limits.max_connections_per_ip);
     let listener = listener.await.map_err(listen("server.listen", address))?;
     let grpc_address = listener.local_address().map_err(listen("server.listen", address))?;
     let address = config.server.http_listen;
-    let http_listener = TcpListener::bind(address).await.map_err(listen("server.http_listen", address))?;
-    let http_address = http_listener.local_addr().map_err(listen("server.http_listen", address))?;
+    let http_listener = bind(address, None, limits.http_connections, limits.http_connections_per_ip);
+    let http_listener = http_listener.await.map_err(listen("server.http_listen", address))?;
+    let http_address = http_listener.local_address().map_err(listen("server.http_listen", address))?;
 
     let (stop_accepting, stop_background, kill) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let (background, connections, reload) = (TaskTracker::new(), TaskTracker::new(), Arc::new(Notify::new()));
+    let open = Connections::new(ConnectionBounds::new(limits), context.clone(), metrics.clone());
+    background.spawn(open.clone().keep_watch(drain.clone(), stop_background.clone()));
     background.spawn(probe_database(
         parts.probe,
         config.health.clone(),
@@ -236,18 +246,14 @@ where
             stop_background.clone(),
         ));
     }
-    let (shown, stop) = (health.clone(), stop_background.clone());
-    background.spawn(async move {
-        if let Err(cause) = http::serve(http_listener, shown, Arc::new(registry), parts.webhooks, stop).await
-        {
-            tracing::error!(%cause, "the HTTP listener failed");
-        }
-    });
+    let router = http::router(health.clone(), Arc::new(registry), parts.webhooks);
+    background.spawn(plain_http::accept(http_listener, router, open.clone(), stop_background.clone()));
     let live_streams = shell.live().clone();
     let serving = connections::Serving {
         shell,
         routes: Routes::from(routes.routes().into_axum_router()).prepare(),
-        builder: connections::builder(&config.limits, &config.web),
+        limits: limits.clone(),
+        open,
         web: config.web.clone(),
         cors: Arc::new(cors),
     };

@@ -67,6 +67,7 @@ pub(super) fn start(tools: &Toolbox, deps: &Deps) -> Result<Payments, ServeError
         let settings = WorkerSettings {
             max_in_flight: worker.max_in_flight,
             claim_batch: worker.claim_batch,
+            max_in_flight_per_customer: worker.max_in_flight_per_customer,
             lease_ms: i64::try_from(worker.lease_ms).unwrap_or(i64::MAX),
             poll: ms(worker.poll_ms),
         };
@@ -76,6 +77,7 @@ pub(super) fn start(tools: &Toolbox, deps: &Deps) -> Result<Payments, ServeError
         let settings = JobsSettings {
             max_in_flight: worker.max_in_flight,
             claim_batch: worker.claim_batch,
+            max_in_flight_per_customer: worker.max_in_flight_per_customer,
             lease_ms: i64::try_from(worker.lease_ms).unwrap_or(i64::MAX),
             poll: ms(worker.poll_ms),
             sweep: JOBS_SWEEP,

@@ -30,6 +30,7 @@ use crate::{
     domain::{
         fleet::{Credential, CredentialState as StoredState},
         ids::{CredentialId, MachineId},
+        order::OpenOrders,
         pool::Settings as Rules,
         sync,
     },
@@ -43,6 +44,7 @@ use crate::{
         orders::OrdersGrpc,
     },
     health::DatabaseProbe,
+    limits::MachineBudgets,
     metrics::{KindLabels, Metrics},
     operations::{
         Deps, Settings, SignCertificate, SignedCertificate,
@@ -195,6 +197,7 @@ fn orders(tools: &Toolbox, store: &Store) -> Orders {
         max_batch_commands: orders.max_batch_commands,
         max_queued_commands: orders.queue_commands,
         max_queued_ms: tools.config.limits.deadline_ms,
+        most_open: OpenOrders { orders: orders.open_per_customer, units: orders.held_units_per_customer },
     };
     Orders::start(store, &tools.context, &tools.metrics, &settings)
 }
@@ -259,7 +262,8 @@ async fn machine_sync(tools: &Toolbox, deps: &Deps) -> Result<MachineSyncGrpc, S
         max_body_bytes: sync.max_body_bytes,
         watch_heartbeat: Duration::from_millis(sync.watch_heartbeat_ms),
     };
-    Ok(MachineSyncGrpc::new(deps.clone(), operation, settings))
+    let budgets = MachineBudgets::new(&tools.config, context.clone());
+    Ok(MachineSyncGrpc::new(deps.clone(), operation, settings, budgets))
 }
 
 impl SignCertificate for Authority {

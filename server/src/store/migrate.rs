@@ -32,6 +32,7 @@ const STEPS: &[Step] = &[
     step!(3, "0003_pool"),
     step!(4, "0004_retention"),
     step!(5, "0005_room_for_updates"),
+    step!(13, "0013_open_orders"),
 ];
 
 /// The version [`Store::migrate`] brings a database to.

@@ -21,6 +21,8 @@ use super::{ServerTls, certificate_identity};
 use crate::{
     auth::CertificateIdentity,
     config::{LimitsConfig, TlsConfig},
+    context::Context as Clocks,
+    limits::{SocketProgress, network},
     metrics::{KindLabels, Metrics},
 };
 
@@ -46,13 +48,24 @@ pub struct Listener {
     max: usize,
     max_per_ip: usize,
     open: Arc<Mutex<Open>>,
+    context: Clocks,
     metrics: Metrics,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     total: usize,
+    /// By [`network`].
     per_ip: HashMap<IpAddr, usize>,
+}
+
+/// Most connections, in all and of one address.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionCaps {
+    /// In all.
+    pub all: usize,
+    /// Of one [`network`].
+    pub per_ip: usize,
 }
 
 /// A place under the caps, given back when the connection is gone.
@@ -66,7 +79,7 @@ struct Place {
 /// A connection that was let in, before its handshake.
 #[derive(Debug)]
 pub struct Accepted {
-    stream: TcpStream,
+    stream: Socket,
     address: SocketAddr,
     place: Place,
     tls: Option<Arc<ServerTls>>,
@@ -80,6 +93,8 @@ impl Listener {
         tls: Option<Arc<ServerTls>>,
         tls_config: &TlsConfig,
         limits: &LimitsConfig,
+        caps: ConnectionCaps,
+        context: Clocks,
         metrics: Metrics,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -87,9 +102,10 @@ impl Listener {
             tls,
             handshake_timeout: Duration::from_millis(tls_config.handshake_timeout_ms),
             keepalive: Duration::from_millis(limits.keepalive_interval_ms),
-            max: limits.max_connections,
-            max_per_ip: limits.max_connections_per_ip,
+            max: caps.all,
+            max_per_ip: caps.per_ip,
             open: Arc::default(),
+            context,
             metrics,
         })
     }
@@ -111,8 +127,7 @@ impl Listener {
                     continue;
                 }
             };
-            // An IPv4 peer of an IPv6 socket is counted as what it is.
-            let ip = address.ip().to_canonical();
+            let ip = network(address.ip());
             let place = match self.place(ip) {
                 Ok(place) => place,
                 Err(cause) => {
@@ -125,6 +140,7 @@ impl Listener {
                 tracing::debug!(%cause, "socket options not set");
             }
             let (tls, handshake_timeout) = (self.tls.clone(), self.handshake_timeout);
+            let stream = Socket { stream, progress: SocketProgress::new(self.context.clone()) };
             return Accepted { stream, address, place, tls, handshake_timeout };
         }
     }
@@ -174,8 +190,10 @@ impl Accepted {
     pub async fn handshake(self) -> io::Result<(Stream, PeerInfo)> {
         let Some(tls) = self.tls else {
             let peer = PeerInfo { address: self.address, certificate: None };
-            return Ok((Stream { inner: Inner::Plain(self.stream), _place: self.place }, peer));
+            let progress = self.stream.progress.clone();
+            return Ok((Stream { inner: Inner::Plain(self.stream), progress, _place: self.place }, peer));
         };
+        let progress = self.stream.progress.clone();
         let handshake = TlsAcceptor::from(tls.current()).accept(self.stream);
         let stream = tokio::time::timeout(self.handshake_timeout, handshake)
             .await
@@ -183,7 +201,7 @@ impl Accepted {
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let certificate = certificate.and_then(|der| certificate_identity(der));
         let peer = PeerInfo { address: self.address, certificate };
-        Ok((Stream { inner: Inner::Tls(Box::new(stream)), _place: self.place }, peer))
+        Ok((Stream { inner: Inner::Tls(Box::new(stream)), progress, _place: self.place }, peer))
     }
 }
 
@@ -191,13 +209,58 @@ impl Accepted {
 #[derive(Debug)]
 pub struct Stream {
     inner: Inner,
+    progress: Arc<SocketProgress>,
     _place: Place,
 }
 
 #[derive(Debug)]
 enum Inner {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
+}
+
+/// A socket that notes whether it takes what is written to it.
+#[derive(Debug)]
+struct Socket {
+    stream: TcpStream,
+    progress: Arc<SocketProgress>,
+}
+
+impl Stream {
+    /// Whether the socket takes what is written to it.
+    pub fn progress(&self) -> &Arc<SocketProgress> {
+        &self.progress
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if written.is_pending() {
+            self.progress.blocked();
+        } else {
+            self.progress.moved();
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 impl AsyncRead for Stream {

@@ -9,7 +9,7 @@ mod tests;
 
 pub use ca::{Authority, CertificateInfo, RENEW_BEFORE_DAYS, SERVER_DAYS};
 pub use identity::certificate_identity;
-pub use listener::{Accepted, Listener, PeerInfo, Stream};
+pub use listener::{Accepted, ConnectionCaps, Listener, PeerInfo, Stream};
 pub use reload::{ServerTls, watch_files};
 
 use std::path::PathBuf;

@@ -89,6 +89,7 @@ impl House {
     pub(crate) fn worker_with(&self, breaker_failures: u32, attempts: u32) -> Running {
         let till = self.till(breaker_failures);
         let settings = WorkerSettings {
+            max_in_flight_per_customer: usize::MAX,
             max_in_flight: 16,
             claim_batch: 8,
             lease_ms: LEASE_MS,

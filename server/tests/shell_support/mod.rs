@@ -42,6 +42,8 @@ pub const CATALOG: &str = catalog_service_server::SERVICE_NAME;
 pub const CREDENTIAL: Uuid = Uuid::from_u128(7);
 pub const MACHINE: Uuid = Uuid::from_u128(70);
 pub const SECRET: [u8; 32] = [5; 32];
+/// Bytes of the answer to `GetProduct("large")`, about.
+pub const LARGE_BYTES: usize = 200_000;
 
 /// What a test can do to the server from inside.
 #[derive(Default)]
@@ -58,6 +60,7 @@ pub struct Bench {
     pub running: Option<Running>,
     pub levers: Arc<Levers>,
     pub ca: String,
+    pub tls: bool,
 }
 
 impl Bench {
@@ -70,11 +73,12 @@ impl Bench {
         config.health.probe_interval_ms = 100;
         config.tls.reload_poll_ms = 100;
         change(&mut config);
+        let tls = config.tls.enabled;
         let levers = Arc::new(Levers::default());
         let running =
             start_with(config, Context::system(), |tools| parts(tools, levers.clone())).await.unwrap();
         let ca = std::fs::read_to_string(dir.path().join("data/tls/ca.pem")).unwrap();
-        let bench = Self { dir, running: Some(running), levers, ca };
+        let bench = Self { dir, running: Some(running), levers, ca, tls };
         until("the database to be looked at", || async {
             bench.running().health().report().status == server::health::PartStatus::Ok
         })
@@ -91,6 +95,9 @@ impl Bench {
     }
 
     pub fn endpoint(&self) -> Endpoint {
+        if !self.tls {
+            return Endpoint::from_shared(format!("http://{}", self.running().grpc_address)).unwrap();
+        }
         let tls =
             ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.ca)).domain_name("localhost");
         Endpoint::from_shared(format!("https://{}", self.running().grpc_address))
@@ -104,7 +111,11 @@ impl Bench {
     }
 
     pub fn token(&self, role: Role) -> String {
-        let person = Person { subject: "ada".to_owned(), role, scopes: Vec::new() };
+        self.token_of("ada", role)
+    }
+
+    pub fn token_of(&self, subject: &str, role: Role) -> String {
+        let person = Person { subject: subject.to_owned(), role, scopes: Vec::new() };
         format!("Bearer {}", self.running().tokens.issue(&person, 60).unwrap())
     }
 
@@ -246,6 +257,10 @@ impl catalog_service_server::CatalogService for Services {
             "held" => {
                 self.0.held.fetch_add(1, Ordering::SeqCst);
                 self.0.release.notified().await;
+            }
+            "large" => {
+                let product = v1::Product { name: "x".repeat(LARGE_BYTES), ..v1::Product::default() };
+                return Ok(Response::new(v1::GetProductResponse { product: Some(product) }));
             }
             "panic" => panic!("a secret detail"),
             "internal" => return Err(ApiError::internal("SELECT a secret detail").into()),

@@ -77,6 +77,8 @@ fn config(home: &Home, data_dir: &str, worker: bool) -> Config {
     };
     // A customer asks 200 times a second at most; here 50 of them ask for what thousands would.
     (config.limits.rate_per_s, config.limits.rate_burst) = (100_000, 100_000);
+    config.limits.calls_per_caller = 100_000;
+    config.orders.open_per_customer = 1_000_000_000;
     config.worker.enabled = worker;
     // At 50 to 200 ms each, so many at once are paid in a second times eight.
     config.worker.max_in_flight = 2_048;

@@ -94,6 +94,49 @@ pub(crate) async fn a_batch_tells_of_alerts_that_begin_or_end_and_of_no_other(st
     );
 }
 
+/// Each batch with a hundred causes that were never heard of before.
+pub(crate) async fn causes_that_a_machine_makes_up_are_some_alerts_and_one_that_counts_the_rest(
+    stage: &Stage,
+) {
+    let machines = stage.machines(2).await;
+    let calls = [Chain::new(machines[0]).whole(), Chain::new(machines[1]).whole()];
+    let raise = |of: usize, key: String| AlertRaise {
+        id: AlertId(Uuid::now_v7()),
+        machine: machines[of],
+        kind: AlertKind::MachineFault,
+        key,
+        epoch: Some(calls[of].epoch),
+        seq: 1,
+        detail: "made up".to_owned(),
+        at_ms: START_MS,
+        trace_id: String::new(),
+    };
+    for batch in 0..3 {
+        let mut alerts: Vec<_> = (0..100).map(|n| raise(0, format!("F{batch}-{n}"))).collect();
+        alerts.push(raise(0, "F0-0".to_owned()));
+        alerts.push(raise(1, "JAM".to_owned()));
+        let mut tx = stage.store.begin_hot().await.unwrap();
+        let views = tx.load_sync(&calls, false).await.unwrap();
+        tx.write_sync(&views, &Writes { alerts, ..Writes::default() }).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let sql = "SELECT machine_id, alert_key, occurrences FROM alerts";
+    let rows = stage.rows(sql).await;
+    let shown: Vec<(MachineId, String, i64)> = rows
+        .iter()
+        .map(|row| {
+            let mut c = row.columns();
+            (MachineId(c.uuid().unwrap()), c.text().unwrap().to_owned(), c.int().unwrap())
+        })
+        .collect();
+    let of = |machine: MachineId| shown.iter().filter(move |(of, ..)| *of == machine);
+    assert_eq!(of(machines[0]).count(), 33);
+    assert_eq!(of(machines[0]).map(|(_, _, occurrences)| occurrences).sum::<i64>(), 303, "none is lost");
+    assert!(of(machines[0]).any(|(_, key, occurrences)| key == "F0-0" && *occurrences == 4));
+    assert!(of(machines[0]).any(|(_, key, occurrences)| key == "more" && *occurrences == 300 - 32));
+    assert_eq!(of(machines[1]).map(|(_, key, n)| (key.as_str(), *n)).collect::<Vec<_>>(), [("JAM", 3)]);
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Raise(AlertId),

@@ -6,6 +6,7 @@ use server::domain::ids::{Ids, MachineId, PurchaseId, SessionId};
 use server::domain::pool::{
     Answer, Choose, Command, MachineKind, Mode, Pick, Purchase, Session, Settings, Start, View, Writes, fold,
 };
+use server::domain::share::Shares;
 use server::store::pool::{self, Look};
 use server::store::{End, Engine, Store, StoreError, UniqueKey};
 use std::collections::HashSet;
@@ -156,7 +157,9 @@ pub(crate) async fn a_due_purchase_goes_to_one_worker(stage: &Stage) {
         let store = stage.store.clone();
         workers.spawn(async move {
             let claimed = store.run_tx("test_claim", (), |tx, ()| {
-                Box::pin(async move { Ok(End::Commit(pool::claim_due(tx, 5, 60_000, START_MS).await?)) })
+                Box::pin(async move {
+                    Ok(End::Commit(pool::claim_due(tx, 5, 60_000, &Shares::unlimited(), START_MS).await?))
+                })
             });
             claimed.await.unwrap()
         });

@@ -7,6 +7,7 @@ use server::domain::order::{
     Writes, fold,
 };
 use server::domain::payment::Verdict;
+use server::domain::share::Shares;
 use server::domain::text::Text;
 use server::store::orders::{self, Keys};
 use server::store::{End, Store, StoreError, UniqueKey};
@@ -123,7 +124,9 @@ pub(crate) async fn claim(store: &Store, limit: usize, lease_ms: i64) -> Vec<Ord
     store
         .run_tx("test_claim", (), move |tx, ()| {
             Box::pin(async move {
-                Ok(End::Commit(orders::claim(tx, limit, lease_ms, START_MS, &mut Fresh).await?))
+                Ok(End::Commit(
+                    orders::claim(tx, limit, lease_ms, &Shares::unlimited(), START_MS, &mut Fresh).await?,
+                ))
             })
         })
         .await

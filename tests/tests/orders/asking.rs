@@ -177,3 +177,33 @@ pub(crate) async fn pages_are_newest_first_and_bound_to_their_filter(engine: Eng
     }
     check(&shop).await;
 }
+
+pub(crate) async fn a_customer_has_only_so_many_open_orders_and_holds_only_so_much(engine: Engine) {
+    let shop = Shop::start(engine, 1, |options| {
+        options
+            .set("worker.enabled", false)
+            .set("orders.open_per_customer", 3)
+            .set("orders.held_units_per_customer", 10)
+    })
+    .await;
+    let product = shop.product("COLA", 100).await;
+    let (greedy, ann) = (shop.caller("greedy"), shop.caller("ann"));
+    let first = greedy.order("first", &[(&product, 4)]).await;
+    greedy.order("second", &[(&product, 4)]).await;
+    let held = refusal(&greedy.create("third", &[(&product, 3)]).await.unwrap_err());
+    assert_eq!((held.code, held.reason.as_str()), (Code::ResourceExhausted, "TOO_MANY_OPEN_ORDERS"));
+    assert_eq!((held.said("limit"), held.said("most")), ("orders.held_units_per_customer", "10"));
+    greedy.order("third", &[(&product, 2)]).await;
+    let open = refusal(&greedy.create("fourth", &[(&product, 1)]).await.unwrap_err());
+    assert_eq!((open.said("limit"), open.said("most")), ("orders.open_per_customer", "3"));
+    assert!(open.retry_after.is_some());
+    assert_eq!(shop.stock(&product).await, 90, "a refusal takes nothing");
+    ann.order("first", &[(&product, 10)]).await;
+    // What was done before is still answered, and what ends makes room.
+    assert_eq!(greedy.order("first", &[(&product, 4)]).await.order_id, first.order_id);
+    greedy.cancel(&first.order_id).await.unwrap();
+    greedy.order("fourth", &[(&product, 1)]).await;
+    let again = refusal(&greedy.create("fifth", &[(&product, 1)]).await.unwrap_err());
+    assert_eq!(again.reason, "TOO_MANY_OPEN_ORDERS");
+    check(&shop).await;
+}

@@ -288,3 +288,35 @@ pub(crate) async fn a_cancel_and_a_worker_race_and_one_of_them_has_it(engine: En
     }
     assert_eq!(till.check().await.orders, 60);
 }
+
+/// A gateway that answers one customer's payments with silence, and a worker that would have room for nothing else.
+pub(crate) async fn one_customers_slow_payments_keep_nobody_waiting(engine: Engine) {
+    let till = Till::open(engine, 1, |o| {
+        o.set("worker.max_in_flight", 8)
+            .set("worker.max_in_flight_per_customer", 4)
+            .set("payments.timeout_ms", 3_000)
+            .set("worker.lease_ms", 20_000)
+    })
+    .await;
+    let product = till.shop.product("COLA", 1_000).await;
+    till.gateway.behave(|_| Step::nothing(Manner::Silence));
+    let (greedy, ann) = (till.shop.caller("greedy"), till.shop.caller("ann"));
+    let mut held = Vec::new();
+    for n in 0..60 {
+        held.push(greedy.order(&format!("greedy-{n}"), &[(&product, 1)]).await.order_id);
+    }
+    let theirs = held.clone();
+    till.gateway.behave(move |call| match theirs.contains(&call.key) {
+        true => Step::nothing(Manner::Silence),
+        false => Step::proper(),
+    });
+    for n in 0..5 {
+        let order = ann.order(&format!("ann-{n}"), &[(&product, 1)]).await;
+        assert_eq!(till.ended(&ann, &order.order_id).await.status(), OrderStatus::Paid);
+    }
+    let mut waiting = 0;
+    for order in &held {
+        waiting += usize::from(greedy.status(order).await == OrderStatus::Pending);
+    }
+    assert!(waiting >= 30, "ann's payments waited for most of the others': {waiting} of 60 are not begun");
+}

@@ -147,6 +147,32 @@ pub struct View {
     pub keys: HashMap<(String, String), OrderId>,
     /// The database's clock, ms since the Unix epoch.
     pub clock_ms: i64,
+    /// What customers with new orders have open already.
+    pub open: HashMap<String, OpenOrders>,
+    /// Most that one of them may have.
+    pub most_open: OpenOrders,
+}
+
+/// A customer's orders that have not ended, and the units of stock they hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OpenOrders {
+    /// Orders.
+    pub orders: i64,
+    /// Units.
+    pub units: i64,
+}
+
+impl OpenOrders {
+    /// As many as one likes.
+    pub const UNLIMITED: Self = Self { orders: i64::MAX, units: i64::MAX };
+    /// None.
+    pub const NONE: Self = Self { orders: 0, units: 0 };
+}
+
+impl Default for OpenOrders {
+    fn default() -> Self {
+        Self::UNLIMITED
+    }
 }
 
 /// What a batch leaves behind, besides the shelf. All of it is written in one transaction.
@@ -323,4 +349,11 @@ pub enum Refusal {
     },
     /// There is no such work to hand back.
     NotSetAside(OrderId),
+    /// The customer has all that one may have open.
+    TooManyOpen {
+        /// The setting.
+        limit: &'static str,
+        /// Its value.
+        most: i64,
+    },
 }

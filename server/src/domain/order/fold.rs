@@ -1,6 +1,8 @@
 //! The decision over one command. What it changes is in the view and in the writes; a refusal changes neither.
 
-use super::command::{AlertEnd, AlertOp, AlertRaise, Answer, Cancel, Command, Create, Refusal, View, Writes};
+use super::command::{
+    AlertEnd, AlertOp, AlertRaise, Answer, Cancel, Command, Create, OpenOrders, Refusal, View, Writes,
+};
 use super::model::{Change, ChangeKind, Line, Order, State, Status, Work};
 use super::request::NewOrder;
 use super::settle;
@@ -69,6 +71,9 @@ fn create(view: &mut View, create: &Create, ids: &mut dyn Ids, writes: &mut Writ
         Ok(priced) => priced,
         Err(refusal) => return Answer::Refused(refusal),
     };
+    if let Err(refusal) = opened(view, &new.customer, &lines) {
+        return Answer::Refused(refusal);
+    }
     let order = Order {
         id: create.id,
         customer: key.0.clone(),
@@ -102,6 +107,24 @@ fn create(view: &mut View, create: &Create, ids: &mut dyn Ids, writes: &mut Writ
     writes.new.push(order.id);
     note(view, order.id, ChangeKind::Created, moves, create.at_ms, trace, ids, writes);
     Answer::Created(order)
+}
+
+/// Counts an order among those its customer has open, if it may have one more.
+fn opened(view: &mut View, customer: &str, lines: &[Line]) -> Result<(), Refusal> {
+    let most = view.most_open;
+    if most == OpenOrders::UNLIMITED {
+        return Ok(());
+    }
+    let open = view.open.entry(customer.to_owned()).or_insert(OpenOrders::NONE);
+    let units = lines.iter().fold(open.units, |sum, line| sum.saturating_add(line.quantity.into()));
+    if open.orders >= most.orders {
+        return Err(Refusal::TooManyOpen { limit: "orders.open_per_customer", most: most.orders });
+    }
+    if units > most.units {
+        return Err(Refusal::TooManyOpen { limit: "orders.held_units_per_customer", most: most.units });
+    }
+    *open = OpenOrders { orders: open.orders + 1, units };
+    Ok(())
 }
 
 /// What a request is answered with whose key made this order before.

@@ -13,7 +13,7 @@ mod tests;
 
 pub use command::{
     AlertEnd, AlertOp, AlertRaise, Answer, Cancel, Command, Create, DeadLetterNote, Fact, Finding, Learnt,
-    Redrive, Refusal, Report, Source, View, WorkDone, Writes,
+    OpenOrders, Redrive, Refusal, Report, Source, View, WorkDone, Writes,
 };
 pub use fold::{claim, fold, repeated};
 pub use model::{Change, ChangeKind, DeadLetterKind, Failure, Line, Order, OrderFilter, State, Status, Work};

@@ -22,7 +22,7 @@ pub use call::{
     AppliedConfig, BadBody, CredentialState, LastContact, RecordIn, ReportedSlot, ReportedSlots, SyncCall,
 };
 pub use fold::{Answer, ConfigToSend, OpenEpoch, Settings, Standing, fold};
-pub use place::hashes_needed;
+pub use place::{MAX_OPEN_BRANCHES, has_no_room, hashes_needed};
 pub use view::{
     Branch, BranchKey, BranchReason, BranchState, EpochRow, EpochStatus, KnownCommand, Ledger, MachineRow,
     MachineStanding, MachineView, Seldom, SlotRow, Sold, Verdict,

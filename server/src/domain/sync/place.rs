@@ -1,7 +1,7 @@
 //! Where a batch belongs: on the main chain, on a branch, or nowhere yet.
 
-use super::call::SyncCall;
-use super::view::{Branch, BranchKey, EpochRow, MachineView};
+use super::call::{CredentialState, SyncCall};
+use super::view::{Branch, BranchKey, BranchState, EpochRow, MachineStanding, MachineView};
 use super::{GENESIS, Hash};
 use std::ops::RangeInclusive;
 
@@ -35,6 +35,31 @@ pub fn hashes_needed(view: &MachineView, call: &SyncCall) -> Option<RangeInclusi
     let first = before.max(1);
     let last = call.batch_end().min(main.mark.max(branches_end.unwrap_or(0)));
     (first <= last).then_some(first..=last)
+}
+
+/// Branches of one machine that no operator has judged yet, at most: every call of a machine is held against all of them.
+pub const MAX_OPEN_BRANCHES: usize = 32;
+
+/// Whether the call would begin a branch that the machine has no room for any more. It is to be refused before the fold.
+#[must_use]
+pub fn has_no_room(view: &MachineView, call: &SyncCall) -> bool {
+    let open = view.branches.values().filter(|branch| branch.state == BranchState::Held).count();
+    if open < MAX_OPEN_BRANCHES {
+        return false;
+    }
+    let apart = view.upload_only
+        || call.credential_state == CredentialState::UploadOnly
+        || view.machine.standing == MachineStanding::Cloned;
+    let begins = |index: usize| {
+        let last_common = call.records[index].seq - 1;
+        matches!(branch_from(view, call, index, last_common), Place::NewBranch { .. })
+    };
+    match place(view, call) {
+        Place::NewBranch { .. } => true,
+        Place::Main { skip } if apart && skip < call.records.len() => begins(skip),
+        Place::MainAfterGap { .. } if apart && !call.records.is_empty() => begins(0),
+        _ => false,
+    }
 }
 
 /// Places a batch. Reads only.

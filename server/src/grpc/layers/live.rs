@@ -1,7 +1,8 @@
-//! Open streams of machines by credential: a revocation ends them within seconds, also one made by another replica.
+//! Open streams of machines by credential: a revocation ends them within seconds, also one made by another replica, and a
+//! newer one ends the oldest.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -12,9 +13,20 @@ use uuid::Uuid;
 use crate::auth::Authenticator;
 
 /// Open streams by credential. Bounded by `limits.max_open_streams`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LiveStreams {
-    by_credential: Mutex<HashMap<Uuid, (CancellationToken, usize)>>,
+    by_credential: Mutex<HashMap<Uuid, Credential>>,
+    /// Most streams of one credential.
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Credential {
+    ended: CancellationToken,
+    /// Oldest first: those that have not been told to make room.
+    streams: VecDeque<CancellationToken>,
+    /// All of them.
+    open: usize,
 }
 
 /// One open stream; dropping it leaves the list.
@@ -22,22 +34,43 @@ pub struct LiveStreams {
 pub(super) struct Live {
     streams: Arc<LiveStreams>,
     credential_id: Uuid,
+    /// The credential stands no more.
     pub(super) ended: CancellationToken,
+    /// A newer stream took its place.
+    pub(super) replaced: CancellationToken,
 }
 
 impl LiveStreams {
+    pub(super) fn new(most: usize) -> Self {
+        Self { by_credential: Mutex::default(), most: most.max(1) }
+    }
+
+    /// Enters a stream. The oldest of the same credential are told to end when there are more than one may have: a device
+    /// that lost its link without a word opens a new one long before the old one is noticed to be dead.
     pub(super) fn enter(streams: &Arc<Self>, credential_id: Uuid) -> Live {
         let mut map = streams.by_credential.lock().unwrap_or_else(PoisonError::into_inner);
-        let (token, count) = map.entry(credential_id).or_default();
-        *count += 1;
-        Live { streams: streams.clone(), credential_id, ended: token.clone() }
+        let credential = map.entry(credential_id).or_default();
+        while credential.streams.len() >= streams.most {
+            if let Some(oldest) = credential.streams.pop_front() {
+                oldest.cancel();
+            }
+        }
+        let replaced = CancellationToken::new();
+        credential.streams.push_back(replaced.clone());
+        credential.open += 1;
+        Live { streams: streams.clone(), credential_id, ended: credential.ended.clone(), replaced }
+    }
+
+    /// Most streams of one credential.
+    pub(super) fn most(&self) -> usize {
+        self.most
     }
 
     /// Ends the streams of this credential.
     pub fn end(&self, credential_id: Uuid) {
         let map = self.by_credential.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((token, _)) = map.get(&credential_id) {
-            token.cancel();
+        if let Some(credential) = map.get(&credential_id) {
+            credential.ended.cancel();
         }
     }
 
@@ -49,10 +82,13 @@ impl LiveStreams {
 
 impl Drop for Live {
     fn drop(&mut self) {
+        // Told to end or not, it is no longer one that could be.
+        self.replaced.cancel();
         let mut map = self.streams.by_credential.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, count)) = map.get_mut(&self.credential_id) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(credential) = map.get_mut(&self.credential_id) {
+            credential.streams.retain(|stream| !stream.is_cancelled());
+            credential.open -= 1;
+            if credential.open == 0 {
                 map.remove(&self.credential_id);
             }
         }

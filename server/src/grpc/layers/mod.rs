@@ -1,5 +1,5 @@
-//! What every call passes before it reaches a service, in this order: trace id, place under the load limit, who is
-//! calling, how often, may they, deadline, panic guard; and on the way back: a reason on every refusal, trace headers,
+//! What every call passes before it reaches a service, in this order: trace id, who is calling, how often, may they, a
+//! place among the calls of its class and its caller, deadline, panic guard; and on the way back: a reason on every refusal, trace headers,
 //! metrics.
 //!
 //! Plain steps of one function instead of a stack of middleware: the order is the meaning, and here it can be read.
@@ -8,6 +8,7 @@ mod body;
 mod deadline;
 mod live;
 mod panic;
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,7 @@ pub use live::{LiveStreams, end_fallen_streams};
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Request, Response};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code as GrpcCode, Status, body::Body, service::Routes};
 use tower::ServiceExt as _;
@@ -25,14 +26,14 @@ use tracing::Instrument as _;
 use super::status;
 use crate::{
     auth::{
-        Authenticator, Caller, Role,
+        Authenticator, Caller,
         calls::{self, Call},
     },
     config::LimitsConfig,
     context::Context,
     error::{ApiError, Reason},
-    limits::{RateClass, RateLimiter},
-    metrics::Metrics,
+    limits::{Class, Failures, OpenCall, Place, Places, RateLimiter, StreamEnds, network},
+    metrics::{KindLabels, Metrics},
     telemetry::Trace,
     tls::PeerInfo,
 };
@@ -45,9 +46,10 @@ pub struct Shell {
     rate: RateLimiter,
     limits: LimitsConfig,
     metrics: Metrics,
-    calls: Arc<Semaphore>,
-    syncs: Arc<Semaphore>,
-    streams: Arc<Semaphore>,
+    /// Calls of which is being found out who makes them.
+    entering: Semaphore,
+    places: Arc<Places>,
+    failures: Failures,
     live: Arc<LiveStreams>,
     /// Cancelled when the server drains: streams end.
     drain: CancellationToken,
@@ -65,16 +67,17 @@ impl Shell {
         metrics: Metrics,
         drain: CancellationToken,
     ) -> Self {
+        let (context_of_places, failures) = (context.clone(), Failures::new(limits, context.clone()));
         Self {
             rate: RateLimiter::new(limits, context.clone()),
             context,
             auth,
             limits: limits.clone(),
+            entering: Semaphore::new(limits.max_calls_in_flight.saturating_add(limits.max_syncs_in_flight)),
+            places: Places::new(limits, context_of_places, metrics.clone()),
+            failures,
             metrics,
-            calls: Arc::new(Semaphore::new(limits.max_calls_in_flight)),
-            syncs: Arc::new(Semaphore::new(limits.max_syncs_in_flight)),
-            streams: Arc::new(Semaphore::new(limits.max_open_streams)),
-            live: Arc::default(),
+            live: Arc::new(LiveStreams::new(limits.watches_per_machine)),
             drain,
         }
     }
@@ -131,9 +134,21 @@ impl Shell {
         peer: Option<PeerInfo>,
     ) -> Result<Entered, ApiError> {
         let call = known.ok_or_else(|| status::unimplemented(path))?;
-        let place = self.place(call)?;
-        let caller = self.authenticate(headers, peer).await?;
-        Ok(Entered { call, place, peer, name: caller.name(), caller })
+        let caller = match call.always {
+            true => self.authenticate(headers, peer).await?,
+            false => {
+                let _entering = self.entering.try_acquire().map_err(|_| places::overloaded())?;
+                self.authenticate(headers, peer).await?
+            }
+        };
+        let name = caller.name();
+        let (class, counted) = places::counted_as(&caller, &name, peer);
+        if !call.always {
+            self.admit_rate(class, &counted)?;
+        }
+        call.authorise(&caller)?;
+        let place = if call.always { None } else { Some(self.place(call, class, &counted)?) };
+        Ok(Entered { call, place, peer, name, class, counted, caller })
     }
 
     async fn admitted(
@@ -143,11 +158,17 @@ impl Shell {
         mut request: Request<Body>,
         trace: &Trace,
     ) -> Result<Response<Body>, ApiError> {
-        let Entered { call, place, peer, name, caller } = entered;
-        if !call.always {
-            self.admit_rate(&caller, name, peer)?;
+        let Entered { call, mut place, peer, class, counted, caller, .. } = entered;
+        // Until the last byte of the answer is taken, where the connection can tell.
+        let open_call = request.extensions_mut().remove::<Arc<OpenCall>>();
+        if let Some(open_call) = &open_call {
+            if class != Class::Stranger {
+                open_call.known();
+            }
+            if let Some(place) = place.take() {
+                open_call.hold(place);
+            }
         }
-        call.authorise(&caller)?;
         let machine = caller.machine().copied();
         request.extensions_mut().insert(caller);
         request.extensions_mut().insert(trace.clone());
@@ -156,6 +177,12 @@ impl Shell {
         let most = Duration::from_millis(self.limits.deadline_ms.saturating_add(call.waits_ms));
         // For a stream this bounds only its opening; its own deadline travels with its body.
         let allowed = asked.map_or(most, |asked| asked.min(most));
+        // Dropped with the stream, or where there is none: it ends what the call still reads.
+        let over = call.streams.then(CancellationToken::new);
+        if let Some(over) = &over {
+            request = request.map(|inner| Body::new(body::Until::new(inner, over.clone())));
+        }
+        let over = over.map(CancellationToken::drop_guard);
         let handled = tokio::time::timeout(allowed, panic::caught(routes.oneshot(request)))
             .await
             .map_err(|_| deadline::exceeded(allowed))?;
@@ -163,34 +190,34 @@ impl Shell {
             Ok(response) => response,
             Err(never) => match never {},
         };
+        if class == Class::Stranger && status::code(response.headers()) == GrpcCode::Unauthenticated {
+            // A claim token is a credential, too.
+            self.failed(peer, "CLAIM_TOKEN_INVALID");
+        }
         if !call.streams || response.headers().contains_key("grpc-status") {
             return Ok(response);
         }
         let most_age = Duration::from_millis(self.limits.stream_age_ms);
         let age = most_age / 2 + self.context.jitter(most_age / 2);
-        let revoked = machine.map(|machine| LiveStreams::enter(&self.live, machine.credential_id));
-        let bounds = body::Bounds { deadline: asked, age, drain: self.drain.clone(), revoked };
-        let open = body::Open::new(place, self.metrics.open_streams.clone(), trace.clone());
-        Ok(response.map(|inner| Body::new(body::StreamBody::new(inner, bounds, open))))
-    }
-
-    /// A place under the load limit, or OVERLOADED before any work.
-    fn place(&self, call: &Call) -> Result<Option<Place>, ApiError> {
-        if call.always {
-            return Ok(None);
+        let live = machine.map(|machine| LiveStreams::enter(&self.live, machine.credential_id));
+        if let Some(open_call) = &open_call {
+            let fallen = live.as_ref().map(|live| vec![live.ended.clone(), live.replaced.clone()]);
+            open_call.end_at(StreamEnds {
+                at: self.context.elapsed() + asked.map_or(age, |asked| asked.min(age)),
+                drain: self.drain.clone(),
+                fallen: fallen.unwrap_or_default(),
+            });
         }
-        let (semaphore, gauge) = match (call.streams, call.path) {
-            (true, _) => (&self.streams, None),
-            (false, SYNC) => (&self.syncs, Some(&self.metrics.calls_in_flight)),
-            (false, _) => (&self.calls, Some(&self.metrics.calls_in_flight)),
+        let bounds = body::Bounds {
+            deadline: asked,
+            age,
+            drain: self.drain.clone(),
+            live,
+            most_live: self.live.most(),
         };
-        let permit = semaphore.clone().try_acquire_owned().map_err(|_| {
-            // Spread, so that those turned away together don't come back together.
-            let delay = Duration::from_millis(500) + self.context.jitter(Duration::from_millis(1_500));
-            ApiError::new(Reason::Overloaded, "the server has all the calls it can work on")
-                .retry_after(delay)
-        })?;
-        Ok(Some(Place::new(permit, gauge.cloned())))
+        let stranger = (class == Class::Stranger).then(|| (self.places.clone(), counted));
+        let open = body::Open::new(place, over, stranger, trace.clone());
+        Ok(response.map(|inner| Body::new(body::StreamBody::new(inner, bounds, open))))
     }
 
     async fn authenticate(&self, headers: &HeaderMap, peer: Option<PeerInfo>) -> Result<Caller, ApiError> {
@@ -199,26 +226,39 @@ impl Shell {
         if given.next().is_some() {
             return Err(ApiError::new(Reason::Unauthenticated, "`authorization` is given once"));
         }
+        let certificate = peer.and_then(|peer| peer.certificate);
+        if let (Some(authorization), Some(peer)) = (authorization, peer)
+            && let Some(wait) = self.failures.wait(network(peer.address.ip()))
+            && !self.auth.has_seen(authorization)
+        {
+            self.metrics.auth_failures.get_or_create(&KindLabels { kind: "RATE_LIMITED" }).inc();
+            let quota = self.failures.quota();
+            let refusal = places::rate_limited(
+                "too many wrong credentials from this address",
+                quota.limit,
+                quota.window,
+            );
+            return Err(refusal.retry_after(wait));
+        }
         // The lookup may need the database, which may be slow: it has a bound of its own.
         let most = Duration::from_millis(self.limits.deadline_ms);
-        let asked = self.auth.authenticate(authorization, peer.and_then(|peer| peer.certificate));
-        tokio::time::timeout(most, asked).await.map_err(|_| deadline::exceeded(most))?
+        let asked = self.auth.authenticate(authorization, certificate);
+        let known = tokio::time::timeout(most, asked).await.map_err(|_| deadline::exceeded(most))?;
+        if let Err(error) = &known
+            && matches!(error.reason, Reason::Unauthenticated | Reason::TokenExpired)
+        {
+            self.failed(peer, error.reason.name());
+        }
+        known
     }
 
-    fn admit_rate(&self, caller: &Caller, name: String, peer: Option<PeerInfo>) -> Result<(), ApiError> {
-        let (name, class) = match (caller, peer) {
-            (Caller::Anonymous, Some(peer)) => {
-                (format!("ip:{}", peer.address.ip().to_canonical()), RateClass::Each)
-            }
-            (Caller::Person(person), _) if person.role == Role::Service => (name, RateClass::Service),
-            _ => (name, RateClass::Each),
-        };
-        self.rate.admit(&name, class).map_err(|refusal| {
-            ApiError::new(Reason::RateLimited, "more calls than one caller may make")
-                .with("limit", refusal.limit)
-                .with("window_ms", refusal.window.as_millis())
-                .retry_after(refusal.retry_after)
-        })
+    /// Counts a wrong credential, and says so in the log now and then.
+    fn failed(&self, peer: Option<PeerInfo>, kind: &'static str) {
+        self.metrics.auth_failures.get_or_create(&KindLabels { kind }).inc();
+        let Some(peer) = peer else { return };
+        if let Some(failed) = self.failures.count(network(peer.address.ip())) {
+            tracing::warn!(count = failed.count, latest = %failed.latest, kind, "wrong credentials");
+        }
     }
 
     fn finish(
@@ -269,30 +309,9 @@ struct Entered {
     peer: Option<PeerInfo>,
     caller: Caller,
     name: String,
-}
-
-/// A place under a load limit, given back when dropped.
-#[derive(Debug)]
-struct Place {
-    _permit: OwnedSemaphorePermit,
-    gauge: Option<prometheus_client::metrics::gauge::Gauge>,
-}
-
-impl Place {
-    fn new(permit: OwnedSemaphorePermit, gauge: Option<prometheus_client::metrics::gauge::Gauge>) -> Self {
-        if let Some(gauge) = &gauge {
-            gauge.inc();
-        }
-        Self { _permit: permit, gauge }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(gauge) = &self.gauge {
-            gauge.dec();
-        }
-    }
+    class: Class,
+    /// The name its bounds are counted under.
+    counted: String,
 }
 
 fn code_name(code: GrpcCode) -> &'static str {

@@ -6,7 +6,9 @@ mod parse;
 mod watch;
 
 use crate::auth::{Caller, MachineCaller};
+use crate::domain::sync::{RecordIn, SyncCall};
 use crate::error::{ApiError, Reason};
+use crate::limits::{MachineBudgets, OverBudget, Spending};
 use crate::operations::Deps;
 use crate::operations::fleet::reenroll_token;
 use crate::operations::sync::SyncOperation;
@@ -21,6 +23,7 @@ pub struct MachineSyncGrpc {
     deps: Deps,
     sync: SyncOperation,
     settings: MachineSyncSettings,
+    budgets: MachineBudgets,
 }
 
 /// What an operator can set of it.
@@ -39,8 +42,13 @@ pub struct MachineSyncSettings {
 impl MachineSyncGrpc {
     /// The service over these.
     #[must_use]
-    pub fn new(deps: Deps, sync: SyncOperation, settings: MachineSyncSettings) -> Self {
-        Self { deps, sync, settings }
+    pub fn new(
+        deps: Deps,
+        sync: SyncOperation,
+        settings: MachineSyncSettings,
+        budgets: MachineBudgets,
+    ) -> Self {
+        Self { deps, sync, settings, budgets }
     }
 
     async fn answer(&self, request: Request<v1::SyncRequest>) -> Result<v1::SyncResponse, ApiError> {
@@ -53,8 +61,10 @@ impl MachineSyncGrpc {
             max_body_bytes: self.settings.max_body_bytes,
         };
         let call = parse::sync_call(request.into_inner(), edge)?;
-        let epoch = call.epoch;
-        let answered = self.sync.sync(call).await?;
+        let (machine, epoch, spending) = (call.machine.0, call.epoch, spending(&call));
+        self.budgets.take(machine, &spending).map_err(over_budget)?;
+        let answered =
+            self.sync.sync(call).await.inspect_err(|_| self.budgets.give_back(machine, &spending))?;
         let token = answered.answer.reenroll_as.map(|machine| reenroll_token(&self.deps.key, machine, epoch));
         Ok(answer::response(answered, self.settings.keep_days, token))
     }
@@ -79,6 +89,31 @@ impl MachineSyncService for MachineSyncGrpc {
         let caller = machine(&request)?;
         Ok(Response::new(watch::open(self, caller, request.get_ref()).await?))
     }
+}
+
+/// Bytes kept beside a record's body: hash, position, times.
+const BYTES_BESIDE_BODY: u64 = 64;
+
+fn spending(call: &SyncCall) -> Spending {
+    let bytes = |record: &RecordIn| u64::try_from(record.body.len()).unwrap_or(u64::MAX) + BYTES_BESIDE_BODY;
+    Spending {
+        epoch: call.epoch.0,
+        records: u64::try_from(call.records.len()).unwrap_or(u64::MAX),
+        bytes: call.records.iter().map(bytes).sum(),
+        dead_letter_bytes: call.records.iter().filter(|record| record.meaning.is_err()).map(bytes).sum(),
+    }
+}
+
+fn over_budget(over: OverBudget) -> ApiError {
+    let words = format!(
+        "this machine has sent more than its budget ({}); nothing of this call was stored",
+        over.limit
+    );
+    ApiError::new(Reason::MachineBudget, words)
+        .with("limit", over.limit)
+        .with("most", over.most)
+        .with("window_ms", over.window.as_millis())
+        .retry_after(over.retry_after)
 }
 
 fn machine<T>(request: &Request<T>) -> Result<MachineCaller, ApiError> {

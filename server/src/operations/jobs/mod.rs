@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::domain::pool::{Answer, Command, Job, JobDone, Report, Work};
 use crate::error::{ApiError, Retry};
 use crate::operations::pool::Pool;
+use crate::operations::shares::{Piece, UnderWay};
 use crate::telemetry::Trace;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct JobsSettings {
     pub max_in_flight: usize,
     /// Most purchases claimed in one transaction.
     pub claim_batch: usize,
+    /// Most of one customer's purchases worked on at once.
+    pub max_in_flight_per_customer: usize,
     /// How long a claim holds, ms; longer than all attempts together.
     pub lease_ms: i64,
     /// Longest pause between looks for purchases that another replica left.
@@ -56,6 +59,7 @@ pub struct Jobs {
     settings: JobsSettings,
     context: Context,
     slots: Arc<Semaphore>,
+    under_way: UnderWay,
 }
 
 /// When to look again.
@@ -70,7 +74,8 @@ impl Jobs {
     /// A worker that has not begun.
     pub fn new(pool: Pool, teller: Teller, settings: JobsSettings, context: Context) -> Self {
         let slots = Arc::new(Semaphore::new(settings.max_in_flight));
-        Self { pool, teller, settings, context, slots }
+        let under_way = UnderWay::new(settings.max_in_flight_per_customer);
+        Self { pool, teller, settings, context, slots, under_way }
     }
 
     /// Claims and works until `drain` is cancelled; what is under way then ends by itself, among `tasks`.
@@ -138,22 +143,25 @@ impl Jobs {
                 return Next::Woken(longest);
             }
         }
-        let claimed = match self.pool.claim(room, self.settings.lease_ms).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                tracing::warn!(%error, "no purchase was claimed");
-                return Next::Woken(longest);
-            }
-        };
+        let claimed =
+            match self.pool.claim_shared(room, self.settings.lease_ms, self.under_way.shares()).await {
+                Ok(claimed) => claimed,
+                Err(error) => {
+                    tracing::warn!(%error, "no purchase was claimed");
+                    return Next::Woken(longest);
+                }
+            };
+        let found = !claimed.is_empty();
         for job in claimed {
             let slot = self.slots.clone().acquire_owned().await;
-            tasks.spawn(self.clone().handle(job, slot.ok()));
+            let piece = self.under_way.begin(&job.purchase.customer);
+            tasks.spawn(self.clone().handle(job, slot.ok(), piece));
         }
-        // What is due next is asked again at once.
-        Next::AtOnce
+        // What is due next is asked again at once; what waits for its customer's share, when a step is done.
+        if found { Next::AtOnce } else { Next::Woken(longest) }
     }
 
-    async fn handle(self, job: Job, slot: Option<OwnedSemaphorePermit>) {
+    async fn handle(self, job: Job, slot: Option<OwnedSemaphorePermit>, piece: Piece) {
         let purchase = &job.purchase;
         let trace = Trace::take(Some(&purchase.trace_id), Some(&purchase.traceparent), &self.context);
         let span = tracing::info_span!("purchase", trace_id = %trace.id, purchase_id = %purchase.id);
@@ -163,7 +171,7 @@ impl Jobs {
             self.report(&job, attempts, done).await;
         };
         trace.scope(work.instrument(span)).await;
-        drop(slot);
+        drop((slot, piece));
     }
 
     async fn step(&self, job: &Job, traceparent: &str) -> (u32, JobDone) {

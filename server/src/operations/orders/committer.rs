@@ -6,7 +6,7 @@
 
 use crate::context::Context;
 use crate::domain::ids::OrderId;
-use crate::domain::order::{self, Answer, Command, Refusal, Writes};
+use crate::domain::order::{self, Answer, Command, OpenOrders, Refusal, Writes};
 use crate::operations::commit::{Answers, HotWrite};
 use crate::operations::deps::ContextIds;
 use crate::store::orders::{self as store, Keys};
@@ -20,11 +20,17 @@ pub(super) struct OrderWrite {
     store: Store,
     context: Context,
     committed: Arc<watch::Sender<u64>>,
+    most_open: OpenOrders,
 }
 
 impl OrderWrite {
-    pub(super) fn new(store: &Store, context: &Context, committed: Arc<watch::Sender<u64>>) -> Self {
-        Self { store: store.clone(), context: context.clone(), committed }
+    pub(super) fn new(
+        store: &Store,
+        context: &Context,
+        committed: Arc<watch::Sender<u64>>,
+        most_open: OpenOrders,
+    ) -> Self {
+        Self { store: store.clone(), context: context.clone(), committed, most_open }
     }
 }
 
@@ -65,6 +71,10 @@ impl HotWrite for OrderWrite {
         let mut hot = self.store.begin_hot().await?;
         let tx = hot.tx();
         let mut view = store::load(tx, calls, keys, self.context.now_ms()).await?;
+        if self.most_open != OpenOrders::UNLIMITED {
+            store::load_open(tx, calls, &mut view).await?;
+            view.most_open = self.most_open;
+        }
         let mut writes = Writes::default();
         let mut ids = ContextIds(&self.context);
         let mut answers: Vec<Answer> =

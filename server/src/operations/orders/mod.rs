@@ -17,7 +17,8 @@ pub use list_orders::list_orders;
 pub use refusal::refused;
 
 use crate::context::Context;
-use crate::domain::order::{Answer, Command, Order};
+use crate::domain::order::{Answer, Command, OpenOrders, Order};
+use crate::domain::share::Shares;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::operations::commit::{CommitSettings, GroupCommit};
@@ -42,11 +43,19 @@ pub struct OrderSettings {
     pub max_queued_commands: usize,
     /// A command that has waited longer than this is refused with OVERLOADED, ms: its caller has given up.
     pub max_queued_ms: u64,
+    /// Most of one customer that is open at once.
+    pub most_open: OpenOrders,
 }
 
 impl Default for OrderSettings {
     fn default() -> Self {
-        Self { lanes: 1, max_batch_commands: 256, max_queued_commands: 8_192, max_queued_ms: 10_000 }
+        Self {
+            lanes: 1,
+            max_batch_commands: 256,
+            max_queued_commands: 8_192,
+            max_queued_ms: 10_000,
+            most_open: OpenOrders::UNLIMITED,
+        }
     }
 }
 
@@ -64,7 +73,7 @@ impl Orders {
     #[must_use]
     pub fn start(store: &Store, context: &Context, metrics: &Metrics, settings: &OrderSettings) -> Self {
         let committed = Arc::new(watch::Sender::new(0));
-        let write = OrderWrite::new(store, context, Arc::clone(&committed));
+        let write = OrderWrite::new(store, context, Arc::clone(&committed), settings.most_open);
         let bounds = CommitSettings {
             lanes: settings.lanes,
             max_batch_calls: settings.max_batch_commands,
@@ -87,23 +96,38 @@ impl Orders {
         self.group.submit(lane_of(&command), command).await
     }
 
-    /// Takes due orders for `lease_ms`, at most so many, those that have waited longest first; each goes to one worker. Whoever
+    /// Takes due orders for `lease_ms`, at most so many, those that have waited longest first and no customer's
+    /// more than its share; each goes to one worker. Whoever
     /// reports with the fence they carry holds the claim.
     ///
     /// # Errors
     /// UNAVAILABLE, LOCK_CONFLICT.
-    pub async fn claim(&self, limit: usize, lease_ms: i64) -> Result<Vec<Order>, ApiError> {
+    pub async fn claim_shared(
+        &self,
+        limit: usize,
+        lease_ms: i64,
+        shares: Shares,
+    ) -> Result<Vec<Order>, ApiError> {
         let claimed = self
             .store
-            .run_tx("claim_orders", self.context.clone(), move |tx, context| {
+            .run_tx("claim_orders", (self.context.clone(), shares), move |tx, (context, shares)| {
                 Box::pin(async move {
                     let mut ids = ContextIds(context);
-                    let claimed = store::claim(tx, limit, lease_ms, context.now_ms(), &mut ids).await?;
+                    let claimed =
+                        store::claim(tx, limit, lease_ms, shares, context.now_ms(), &mut ids).await?;
                     Ok(if claimed.is_empty() { End::RollBack(claimed) } else { End::Commit(claimed) })
                 })
             })
             .await?;
         Ok(claimed)
+    }
+
+    /// Likewise, whosever they are.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, LOCK_CONFLICT.
+    pub async fn claim(&self, limit: usize, lease_ms: i64) -> Result<Vec<Order>, ApiError> {
+        self.claim_shared(limit, lease_ms, Shares::unlimited()).await
     }
 
     /// Rises with every commit of a batch of commands on this replica: a hint that there may be work, or events. Other

@@ -50,6 +50,12 @@ pub fn refused(refusal: Refusal) -> ApiError {
         )
         .with("order_id", order)
         .with("status", status.name()),
+        Refusal::TooManyOpen { limit, most } => ApiError::new(
+            Reason::TooManyOpenOrders,
+            format!("this customer's open orders are as many as one may have: at most {most} ({limit})"),
+        )
+        .with("limit", limit)
+        .with("most", most),
         Refusal::NotSetAside(order) => ApiError::new(
             Reason::DeadLetterNotOpen,
             format!("order {order} has no work of this kind that is set aside"),

@@ -26,6 +26,7 @@ pub use start_work::{Begun, NewStart, start_work};
 use crate::context::Context;
 use crate::domain::ids::MachineId;
 use crate::domain::pool::{Answer, Command, Job, Settings as Rules, View, Writes};
+use crate::domain::share::Shares;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::operations::commit::{CommitSettings, GroupCommit};
@@ -167,17 +168,30 @@ impl Pool {
     ///
     /// # Errors
     /// UNAVAILABLE, LOCK_CONFLICT.
-    pub async fn claim(&self, limit: usize, lease_ms: i64) -> Result<Vec<Job>, ApiError> {
+    pub async fn claim_shared(
+        &self,
+        limit: usize,
+        lease_ms: i64,
+        shares: Shares,
+    ) -> Result<Vec<Job>, ApiError> {
         let claimed = self
             .store
-            .run_tx("claim_purchases", self.context.clone(), move |tx, context| {
+            .run_tx("claim_purchases", (self.context.clone(), shares), move |tx, (context, shares)| {
                 Box::pin(async move {
-                    let claimed = store::claim_due(tx, limit, lease_ms, context.now_ms()).await?;
+                    let claimed = store::claim_due(tx, limit, lease_ms, shares, context.now_ms()).await?;
                     Ok(if claimed.is_empty() { End::RollBack(claimed) } else { End::Commit(claimed) })
                 })
             })
             .await?;
         Ok(claimed)
+    }
+
+    /// Likewise, whosever they are.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, LOCK_CONFLICT.
+    pub async fn claim(&self, limit: usize, lease_ms: i64) -> Result<Vec<Job>, ApiError> {
+        self.claim_shared(limit, lease_ms, Shares::unlimited()).await
     }
 
     /// How long until the next purchase is due, zero when one is; `None`: none is waiting for anything.

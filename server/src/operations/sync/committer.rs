@@ -102,6 +102,7 @@ impl HotWrite for SyncWrite {
         let answers: Answers<Self> = calls
             .iter()
             .map(|call| match views.get_mut(&call.machine) {
+                Some(view) if sync::has_no_room(view, call) => Err(no_room()),
                 Some(view) => Ok(sync::fold(view, call, &self.sync, &mut ids, &mut writes)),
                 None => Err(ApiError::new(
                     Reason::MachineRevoked,
@@ -119,6 +120,19 @@ impl HotWrite for SyncWrite {
     fn needs_check(error: &StoreError) -> bool {
         matches!(error, StoreError::UniqueCounted)
     }
+}
+
+/// Until an operator has judged some of them: an hour is soon enough to ask again.
+const NO_ROOM_FOR: Duration = Duration::from_secs(3_600);
+
+fn no_room() -> ApiError {
+    let words = "this machine has as many open branches as one may have; nothing of this call was stored until an operator \
+                 adopts or discards some";
+    ApiError::new(Reason::MachineBudget, words)
+        .with("limit", "open branches")
+        .with("most", sync::MAX_OPEN_BRANCHES)
+        .with("window_ms", 0)
+        .retry_after(NO_ROOM_FOR)
 }
 
 impl SyncWrite {

@@ -18,6 +18,7 @@ use crate::error::{ApiError, Retry};
 use crate::metrics::{KindLabels, PaymentMetrics};
 use crate::operations::orders::Orders;
 use crate::operations::payments::{Permit, Till};
+use crate::operations::shares::{Piece, UnderWay};
 use crate::telemetry::Trace;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub struct WorkerSettings {
     pub max_in_flight: usize,
     /// Most orders claimed in one transaction.
     pub claim_batch: usize,
+    /// Most of one customer's orders worked on at once.
+    pub max_in_flight_per_customer: usize,
     /// How long a claim holds, ms; longer than all attempts together.
     pub lease_ms: i64,
     /// Longest pause between looks for orders that another replica left or that have become due.
@@ -59,6 +62,7 @@ pub struct Worker {
     context: Context,
     metrics: PaymentMetrics,
     slots: Arc<Semaphore>,
+    under_way: UnderWay,
 }
 
 /// When to look again.
@@ -83,7 +87,8 @@ impl Worker {
     ) -> Self {
         let cashier = Cashier::new(till.clone(), cashier, context.clone());
         let slots = Arc::new(Semaphore::new(settings.max_in_flight));
-        Self { orders, till, cashier, settings, context, metrics, slots }
+        let under_way = UnderWay::new(settings.max_in_flight_per_customer);
+        Self { orders, till, cashier, settings, context, metrics, slots, under_way }
     }
 
     /// Claims and works until `drain` is cancelled; what is under way then ends by itself, among `tasks`.
@@ -125,13 +130,14 @@ impl Worker {
                 return Next::After(until.saturating_sub(self.context.elapsed()).min(poll));
             }
         };
-        let claimed = match self.orders.claim(limit, self.settings.lease_ms).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                tracing::warn!(%error, "no order was claimed");
-                Vec::new()
-            }
-        };
+        let claimed =
+            match self.orders.claim_shared(limit, self.settings.lease_ms, self.under_way.shares()).await {
+                Ok(claimed) => claimed,
+                Err(error) => {
+                    tracing::warn!(%error, "no order was claimed");
+                    Vec::new()
+                }
+            };
         if claimed.is_empty() && probing {
             self.till.unused();
         }
@@ -139,7 +145,8 @@ impl Worker {
         self.metrics.claimed.inc_by(claimed.len() as u64);
         for order in claimed {
             let slot = self.slots.clone().acquire_owned().await;
-            tasks.spawn(self.clone().handle(order, slot.ok()));
+            let piece = self.under_way.begin(&order.customer);
+            tasks.spawn(self.clone().handle(order, slot.ok(), piece));
         }
         if full { Next::AtOnce } else { Next::Woken(poll) }
     }
@@ -150,7 +157,7 @@ impl Worker {
         half + self.context.jitter(half)
     }
 
-    async fn handle(self, order: Order, slot: Option<OwnedSemaphorePermit>) {
+    async fn handle(self, order: Order, slot: Option<OwnedSemaphorePermit>, piece: Piece) {
         let _busy = Busy::begin(&self.metrics);
         let trace = Trace::take(Some(&order.trace_id), Some(&order.traceparent), &self.context);
         let span = tracing::info_span!("order", trace_id = %trace.id, order_id = %order.id);
@@ -160,7 +167,7 @@ impl Worker {
             self.report(&order, attempts, done).await;
         };
         trace.scope(work.instrument(span)).await;
-        drop(slot);
+        drop((slot, piece));
     }
 
     /// Hands over what came of it. A definite answer is never lost quietly: when it can't be noted it is in the log, and the

@@ -2,7 +2,7 @@
 
 use super::rows::{ORDER_KINDS, order, order_columns};
 use crate::domain::ids::OrderId;
-use crate::domain::order::{Command, Learnt, Order, Status, View, WorkDone};
+use crate::domain::order::{Command, Learnt, OpenOrders, Order, Status, View, WorkDone};
 use crate::domain::payment::Verdict;
 use crate::store::bulk::{Bulk, Kind};
 use crate::store::keyed::Keyed;
@@ -22,6 +22,14 @@ static BY_KEY: Bulk = Bulk::new(
         order_columns!(),
         " FROM input i CROSS JOIN orders o WHERE o.customer_id = i.whose AND o.idempotency_key = i.its_key"
     ),
+);
+
+/// PENDING and PROCESSING ones: they hold units.
+static OPEN: Bulk = Bulk::new(
+    "WITH input (whose) AS (",
+    &[Kind::Text],
+    ") SELECT o.customer_id, COUNT(*), CAST(SUM(o.open_units) AS BIGINT) FROM input i CROSS JOIN orders o \
+     WHERE o.customer_id = i.whose AND o.open_units > 0 GROUP BY o.customer_id",
 );
 
 /// Whether the keys of new orders are looked up before the decision.
@@ -67,6 +75,28 @@ pub async fn load(tx: &mut Tx, commands: &[Command], keys: Keys, own_ms: i64) ->
         view.clock_ms = clock::clock_ms(tx, own_ms).await?;
     }
     Ok(view)
+}
+
+/// Loads what the customers of new orders have open already. Another batch that is under way is not seen: a bound on it may
+/// be passed by as many orders as are committed at once.
+pub async fn load_open(tx: &mut Tx, commands: &[Command], view: &mut View) -> Result<(), StoreError> {
+    let customers: BTreeSet<&str> = commands
+        .iter()
+        .filter_map(|command| match command {
+            Command::Create(create) => Some(create.new.customer.as_str()),
+            _ => None,
+        })
+        .collect();
+    let mut rows = OPEN.rows(customers.len());
+    for customer in customers {
+        rows.push([customer.into()]);
+    }
+    for row in rows.fetch(tx).await? {
+        let mut c = row.columns();
+        let (customer, orders, units) = (c.text()?.to_owned(), c.int()?, c.int()?);
+        view.open.insert(customer, OpenOrders { orders, units });
+    }
+    Ok(())
 }
 
 /// The orders that creates of these keys made before, by customer and key.

@@ -15,7 +15,8 @@ mod write;
 
 pub use backlog::{Backlog, backlog};
 pub use claim::claim;
+pub(in crate::store) use claim::without;
 pub use letters::{find_letter, list_letters};
-pub use load::{Keys, known_keys, load};
+pub use load::{Keys, known_keys, load, load_open};
 pub use reads::{find, find_many, list};
 pub use write::{is_nothing, write};

@@ -11,11 +11,11 @@ use Kind::{Bool, Bytes, Int, Text};
 /// What is not named here is the same for every new order: the columns' defaults, and PENDING, its payment PENDING, to be
 /// paid, by whoever comes first.
 static NEW: Bulk = Bulk::new(
-    "WITH input (id, customer, its_key, fingerprint, currency, total, lines, at_ms, trace_id, traceparent) AS (",
-    &[Bytes, Text, Text, Bytes, Text, Int, Text, Int, Text, Text],
+    "WITH input (id, customer, its_key, fingerprint, currency, total, lines, units, at_ms, trace_id, traceparent) AS (",
+    &[Bytes, Text, Text, Bytes, Text, Int, Text, Int, Int, Text, Text],
     ") INSERT INTO orders (order_id, customer_id, idempotency_key, fingerprint, currency, total_minor, lines, \
-     created_at_ms, updated_at_ms, trace_id, traceparent, status, payment, work, due_at_ms) \
-     SELECT id, customer, its_key, fingerprint, currency, total, lines, at_ms, at_ms, trace_id, traceparent, 1, 2, 1, 1 \
+     open_units, created_at_ms, updated_at_ms, trace_id, traceparent, status, payment, work, due_at_ms) \
+     SELECT id, customer, its_key, fingerprint, currency, total, lines, units, at_ms, at_ms, trace_id, traceparent, 1, 2, 1, 1 \
      FROM input",
 );
 
@@ -26,8 +26,8 @@ static CHANGED: Bulk = Bulk::new(
     ") UPDATE orders SET status = input.status, payment = input.payment, \
      gateway_payment_id = input.gateway_payment_id, failure = input.failure, failure_detail = input.failure_detail, \
      unsettled = input.unsettled, attempts = input.attempts, work = input.work, due_at_ms = input.due_at_ms, \
-     fence = input.fence, updated_at_ms = input.updated_at_ms, ended_at_ms = input.ended_at_ms \
-     FROM input WHERE orders.order_id = input.id",
+     fence = input.fence, updated_at_ms = input.updated_at_ms, ended_at_ms = input.ended_at_ms, \
+     open_units = CASE WHEN input.status > 2 THEN 0 ELSE orders.open_units END FROM input WHERE orders.order_id = input.id",
 );
 
 /// A repeat of a fact changes nothing.
@@ -102,6 +102,7 @@ async fn write_new(tx: &mut Tx, view: &View, writes: &Writes) -> Result<(), Stor
             order.currency.as_str().into(),
             order.total_minor.into(),
             lines.into(),
+            order.lines.iter().map(|line| i64::from(line.quantity)).sum::<i64>().into(),
             order.created_at_ms.into(),
             (&order.trace_id).into(),
             (&order.traceparent).into(),

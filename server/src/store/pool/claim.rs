@@ -4,34 +4,48 @@ use super::rows::{purchase, purchase_columns};
 use super::write::write;
 use crate::domain::ids::{MachineId, PurchaseId};
 use crate::domain::pool::{self, Job, Purchase, View, Writes};
-use crate::store::{Engine, Session, StoreError, Tx, clock, commands};
+use crate::domain::share::Shares;
+use crate::store::orders::without;
+use crate::store::{Arg, Engine, Session, StoreError, Tx, clock, commands};
+use sqlx::AssertSqlSafe;
 
-/// Claims due purchases, those that have waited longest first. What another worker, or a change of it, holds just now is passed
+/// Claims due purchases, those that have waited longest first, of no customer more than its share. What another worker, or a change of it, holds just now is passed
 /// by. `own_ms` is this server's clock.
 pub async fn claim_due(
     tx: &mut Tx,
     limit: usize,
     lease_ms: i64,
+    shares: &Shares,
     own_ms: i64,
 ) -> Result<Vec<Job>, StoreError> {
     let mut view = View { clock_ms: clock::clock_ms(tx, own_ms).await?, ..View::default() };
-    let sql = match tx.engine() {
-        Engine::Sqlite => concat!(
-            "SELECT ",
-            purchase_columns!(),
-            " FROM purchases u WHERE u.due_at_ms > 0 AND u.due_at_ms <= $1 ORDER BY u.due_at_ms, u.purchase_id LIMIT $2"
-        ),
-        Engine::Postgres => concat!(
-            "SELECT ",
-            purchase_columns!(),
-            " FROM purchases u WHERE u.due_at_ms > 0 AND u.due_at_ms <= $1 ORDER BY u.due_at_ms, u.purchase_id LIMIT $2 \
-             FOR NO KEY UPDATE SKIP LOCKED"
-        ),
+    let lock = match tx.engine() {
+        Engine::Sqlite => "",
+        Engine::Postgres => " FOR NO KEY UPDATE SKIP LOCKED",
     };
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut pick = shares.pick(limit);
+    loop {
+        let full: Vec<String> = pick.full().map(str::to_owned).collect();
+        let others = without(&full, "u.customer_id", 3);
+        let select = concat!(
+            "SELECT ",
+            purchase_columns!(),
+            " FROM purchases u WHERE u.due_at_ms > 0 AND u.due_at_ms <= $1"
+        );
+        let sql = format!("{select}{others} ORDER BY u.due_at_ms, u.purchase_id LIMIT $2{lock}");
+        let mut args: Vec<Arg<'_>> =
+            vec![view.clock_ms.into(), i64::try_from(pick.wants()).unwrap_or(i64::MAX).into()];
+        args.extend(full.iter().map(Arg::from));
+        let found = tx.all(AssertSqlSafe(sql), &args).await?;
+        let found = found
+            .iter()
+            .map(|row| purchase(&mut row.columns()).map(|purchase| (purchase.customer.clone(), purchase)));
+        if !pick.offer(found.collect::<Result<_, _>>()?) {
+            break;
+        }
+    }
     let mut due: Vec<PurchaseId> = Vec::new();
-    for row in tx.all(sql, &[view.clock_ms.into(), limit.into()]).await? {
-        let purchase = purchase(&mut row.columns())?;
+    for purchase in pick.picked() {
         due.push(purchase.id);
         view.purchases.insert(purchase.id, purchase);
     }

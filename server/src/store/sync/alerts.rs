@@ -6,10 +6,11 @@ use crate::domain::sync::{AlertKind, AlertRaise, Writes};
 use crate::store::alerts::{alert, columns};
 use crate::store::bulk::{Bulk, Kind};
 use crate::store::events::{Happening, Origin};
+use crate::store::keyed::Keyed;
 use crate::store::value::int;
 use crate::store::{StoreError, Tx};
 use Kind::{Bytes, Int, Text};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What an open alert says and from which record stays; only its count and its last time move.
 static RAISE: Bulk = Bulk::new(
@@ -33,8 +34,20 @@ static OVER: Bulk = Bulk::new(
     ),
 );
 
+static OPEN: Keyed = Keyed::new(
+    "SELECT machine_id, kind, alert_key FROM alerts WHERE resolved_at_ms = 0 AND machine_id",
+    &[Bytes, Text, Text],
+);
+
+/// Alerts of one kind about one machine that are open at once, each with a key of its own. What else is raised is counted by
+/// one more: a machine can make up as many causes as it likes.
+const MAX_OPEN_OF_A_KIND: usize = 32;
+/// The key of that one more.
+const MORE: &str = "more";
+
 struct Raised<'w> {
     first: &'w AlertRaise,
+    key: &'w str,
     occurrences: i64,
     last_at_ms: i64,
 }
@@ -64,23 +77,30 @@ pub(super) async fn write(tx: &mut Tx, writes: &Writes, now_ms: i64) -> Result<V
     // A statement must not meet the same key twice.
     let mut order: Vec<Raised<'_>> = Vec::new();
     let mut known: HashMap<(MachineId, AlertKind, &str), usize> = HashMap::new();
+    let mut open = open(tx, writes).await?;
     for raise in &writes.alerts {
-        let at = *known.entry((raise.machine, raise.kind, &raise.key)).or_insert(order.len());
+        let of_kind = open.entry((raise.machine, raise.kind.as_str().to_owned())).or_default();
+        let has_room = of_kind.len() < MAX_OPEN_OF_A_KIND || of_kind.contains(&raise.key);
+        if has_room {
+            of_kind.insert(raise.key.clone());
+        }
+        let key = if has_room { raise.key.as_str() } else { MORE };
+        let at = *known.entry((raise.machine, raise.kind, key)).or_insert(order.len());
         match order.get_mut(at) {
             Some(raised) => {
                 raised.occurrences += 1;
                 raised.last_at_ms = raise.at_ms;
             }
-            None => order.push(Raised { first: raise, occurrences: 1, last_at_ms: raise.at_ms }),
+            None => order.push(Raised { first: raise, key, occurrences: 1, last_at_ms: raise.at_ms }),
         }
     }
     let mut rows = RAISE.rows(order.len());
-    for Raised { first, occurrences, last_at_ms } in &order {
+    for Raised { first, key, occurrences, last_at_ms } in &order {
         rows.push([
             first.machine.as_bytes().into(),
             first.id.as_bytes().into(),
             first.kind.as_str().into(),
-            (&first.key).into(),
+            (*key).into(),
             (&first.detail).into(),
             first.epoch.as_ref().map(|e| &e.0).into(),
             int(first.seq)?.into(),
@@ -98,6 +118,26 @@ pub(super) async fn write(tx: &mut Tx, writes: &Writes, now_ms: i64) -> Result<V
         }
     }
     Ok(happenings)
+}
+
+/// The keys of the open alerts of machines that raise some, by machine and kind.
+async fn open(
+    tx: &mut Tx,
+    writes: &Writes,
+) -> Result<HashMap<(MachineId, String), HashSet<String>>, StoreError> {
+    let machines: BTreeSet<MachineId> = writes.alerts.iter().map(|raise| raise.machine).collect();
+    let ids: Vec<&[u8; 16]> = machines.iter().map(MachineId::as_bytes).collect();
+    let mut open: HashMap<_, HashSet<String>> = HashMap::new();
+    if ids.is_empty() {
+        return Ok(open);
+    }
+    for row in OPEN.fetch(tx, &ids).await? {
+        let mut columns = row.columns();
+        let machine = MachineId(columns.uuid()?);
+        let (kind, key) = (columns.text()?.to_owned(), columns.text()?.to_owned());
+        open.entry((machine, kind)).or_default().insert(key);
+    }
+    Ok(open)
 }
 
 fn origin(trace_id: &str) -> Origin {
