@@ -391,6 +391,20 @@ const AFTER: &[Key] = &[
     flag("web.reflection", "grpcurl and friends may ask for the contract without a credential."),
     int("health.probe_interval_ms", 100, 600_000, "ms", "Pause between looks at the database."),
     int("health.probe_timeout_ms", 10, 60_000, "ms", "A look that takes longer counts as failed."),
+    int(
+        "health.low_space_bytes",
+        0,
+        1_000_000_000_000_000,
+        "bytes",
+        "Below this much room under the embedded database LOW_SPACE is raised; at most an eighth of the medium counts.",
+    ),
+    int(
+        "health.reserve_space_bytes",
+        0,
+        1_000_000_000_000_000,
+        "bytes",
+        "Below this nothing new is taken (OVERLOADED), only what was begun is finished; at most a sixteenth of the medium counts.",
+    ),
     Key {
         path: "log.format",
         rule: Rule::OneOf(&["auto", "json", "pretty"]),

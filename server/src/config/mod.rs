@@ -299,6 +299,8 @@ section! {
     HealthConfig {
         probe_interval_ms: u64 = 2_000,
         probe_timeout_ms: u64 = 1_000,
+        low_space_bytes: u64 = 1_073_741_824,
+        reserve_space_bytes: u64 = 134_217_728,
     }
 }
 

@@ -16,6 +16,7 @@ mod request;
 pub mod retention;
 mod shares;
 pub mod silence;
+pub mod space;
 pub mod sync;
 pub mod watch;
 pub mod worker;

@@ -1,6 +1,7 @@
 //! The services of the contract over the store: what `vendfleet serve` serves.
 
 use std::{
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -8,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::watch;
 use tonic::service::Routes;
 use uuid::Uuid;
 use vendfleet_proto::v1::{
@@ -43,7 +45,7 @@ use crate::{
         orchestrator::OrchestratorGrpc,
         orders::OrdersGrpc,
     },
-    health::DatabaseProbe,
+    health::{DatabaseProbe, Part},
     limits::MachineBudgets,
     metrics::{KindLabels, Metrics},
     operations::{
@@ -53,6 +55,7 @@ use crate::{
         pool::{Pool, PoolSettings},
         retention::{Retention, keep_sweeping},
         silence::keep_looking,
+        space::{SpaceSettings, keep_watch},
         sync::{Committer, CommitterSettings, SyncOperation},
         watch::Hints,
     },
@@ -151,6 +154,17 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
         tools.drain.clone(),
     ));
     let silent_after_ms = silent_after_ms(&tools.config);
+    let mut health: Vec<_> = relay::start(&tools, &store).await?.into_iter().collect();
+    if let Some(folder) = database_folder(&tools) {
+        let (shown, part) = watch::channel(Part::ok());
+        health.push(("disk", part));
+        let settings = SpaceSettings {
+            low_bytes: tools.config.health.low_space_bytes,
+            reserve_bytes: tools.config.health.reserve_space_bytes,
+        };
+        let every = Duration::from_millis(tools.config.health.probe_interval_ms);
+        tools.workers.spawn(keep_watch(deps.clone(), folder, settings, every, shown, tools.drain.clone()));
+    }
     tools.workers.spawn(keep_looking(deps.clone(), silent_after_ms, tools.drain.clone()));
     let catalog = CatalogServiceServer::new(CatalogGrpc::new(deps.clone()));
     let mut routes = Routes::builder();
@@ -165,7 +179,6 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
     routes.add_service(orchestrator.max_decoding_message_size(limits.message_bytes));
     let fleet = FleetServiceServer::new(FleetGrpc::new(deps));
     routes.add_service(fleet.max_decoding_message_size(limits.message_bytes));
-    let mut health: Vec<_> = relay::start(&tools, &store).await?.into_iter().collect();
     health.push(("payments", payments.part));
     let probe = StoreProbe {
         store: store.clone(),
@@ -184,6 +197,14 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
         health,
         close,
     })
+}
+
+/// Where the embedded database's files are.
+fn database_folder(tools: &Toolbox) -> Option<PathBuf> {
+    match target(&tools.config.database, &tools.data_dir) {
+        Ok(Target::Sqlite(file)) => file.parent().map(Path::to_path_buf),
+        _ => None,
+    }
 }
 
 fn orders(tools: &Toolbox, store: &Store) -> Orders {

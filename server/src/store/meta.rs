@@ -1,9 +1,16 @@
 //! Facts about the database itself: which life of the data it is, whether it answers.
 
+use super::engine::Pools;
 use super::tx::End;
 use super::{Store, StoreError};
 use crate::domain::ids::Incarnation;
+use crate::error::{ApiError, Reason};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use uuid::Uuid;
+
+/// Room does not come back by itself: a person has to make some.
+const ROOM_RETRY: Duration = Duration::from_secs(30);
 
 impl Store {
     /// Gives a fresh database its first incarnation. Idempotent, also when replicas start together.
@@ -68,6 +75,30 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// Says whether the room that is left under the database is kept for what was begun.
+    pub fn reserve_room(&self, is_reserved: bool) {
+        self.is_reserved.store(is_reserved, Ordering::Relaxed);
+    }
+
+    /// To be asked before anything new is begun.
+    ///
+    /// # Errors
+    /// OVERLOADED while the room that is left is kept for what was begun.
+    pub fn expect_room(&self) -> Result<(), ApiError> {
+        if !self.is_reserved.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let words = "the server's disk is almost full: nothing new is taken until there is room, and nothing was stored";
+        Err(ApiError::new(Reason::Overloaded, words).retry_after(ROOM_RETRY))
+    }
+
+    /// Moves the write-ahead log into the database and gives its room back. Nothing on PostgreSQL.
+    pub async fn give_log_back(&self) -> Result<(), StoreError> {
+        let Pools::Sqlite { writer, .. } = &self.pools else { return Ok(()) };
+        sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await?;
+        Ok(())
     }
 
     fn fresh_incarnation(&self) -> Uuid {

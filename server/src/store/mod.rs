@@ -56,7 +56,7 @@ pub use waiting::{ConfigBody, Waiting};
 use crate::context::Context;
 use engine::Pools;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::Instrument as _;
@@ -76,6 +76,8 @@ pub struct Store {
     counts: Arc<Counts>,
     /// SQLite's one writer's.
     turns: Turns,
+    /// Whether the room that is left is kept for what was begun.
+    is_reserved: Arc<AtomicBool>,
     /// Rises with every commit of this process that wrote events.
     events: watch::Sender<u64>,
 }
@@ -108,6 +110,7 @@ impl Store {
             connections,
             counts: Arc::default(),
             turns: Turns::default(),
+            is_reserved: Arc::default(),
             events: watch::Sender::new(0),
         })
     }

@@ -32,9 +32,9 @@ pub use names::{alert_event_id, branch_id, dead_letter_id, gap_id, redriven_even
 pub use silence::{Listening, MACHINE_SILENT, NotListening, SILENT_AFTER_LEAST_MS};
 pub use totals::{Disagreement, MachineTotals, TotalsFold};
 pub use upkeep::{
-    Alert, AlertChange, AlertFilter, AlertState, DeadLetter, DeadLetterFilter, DeadLetterState, LOW_STOCK,
-    OrderLetter, Planned, PurchaseLetter, REVOKED_UNSENT, SetAside, SetAsideKind, Severity, SlotInventory,
-    severity,
+    Alert, AlertChange, AlertFilter, AlertState, DeadLetter, DeadLetterFilter, DeadLetterState, LOW_SPACE,
+    LOW_STOCK, OrderLetter, Planned, PurchaseLetter, REVOKED_UNSENT, SetAside, SetAsideKind, Severity,
+    SlotInventory, severity,
 };
 pub use upload::{
     Chain, EpochState, EpochSummary, Gap, OutcomeFilter, SettlementFact, StoredRecord, Transaction,

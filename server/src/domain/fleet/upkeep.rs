@@ -210,6 +210,9 @@ pub enum Severity {
 /// Name of the alert that a product is at or below its threshold; raised by the catalogue.
 pub const LOW_STOCK: &str = "LOW_STOCK";
 
+/// Name of the alert that there is little room left under the embedded database.
+pub const LOW_SPACE: &str = "LOW_SPACE";
+
 /// Name of the alert that a credential was revoked with records known unsent.
 pub const REVOKED_UNSENT: &str = "REVOKED_UNSENT";
 
@@ -225,7 +228,7 @@ pub fn severity(kind: &str) -> Severity {
         AlertKind::DeadLetter,
     ];
     let money = [ORDER_UNSETTLED, LATE_APPROVAL, GATEWAY_CONTRADICTION, PURCHASE_IN_DOUBT, LATE_VEND];
-    if critical.iter().any(|k| k.as_str() == kind) || money.contains(&kind) {
+    if kind == LOW_SPACE || critical.iter().any(|k| k.as_str() == kind) || money.contains(&kind) {
         Severity::Critical
     } else {
         Severity::Warning

@@ -2,8 +2,8 @@
 
 use super::out::{epoch_out, uuid_out};
 use crate::domain::fleet::{
-    Alert, AlertFilter, AlertState, LOW_STOCK, MACHINE_SILENT, REVOKED_UNSENT, Severity, SlotInventory,
-    severity,
+    Alert, AlertFilter, AlertState, LOW_SPACE, LOW_STOCK, MACHINE_SILENT, REVOKED_UNSENT, Severity,
+    SlotInventory, severity,
 };
 use crate::domain::ids::{AlertId, MachineId};
 use crate::domain::order::{GATEWAY_CONTRADICTION, LATE_APPROVAL, ORDER_UNSETTLED};
@@ -21,7 +21,7 @@ use vend_core::id::ProductId;
 use vendfleet_proto::v1;
 
 /// What each alert is called below and in the contract. A wire type without a row is one this server raises no alert of.
-const ALERT_TYPES: [(&str, v1::AlertType); 21] = [
+const ALERT_TYPES: [(&str, v1::AlertType); 22] = [
     (AlertKind::RecordsMissing.as_str(), v1::AlertType::Gap),
     (AlertKind::JournalForked.as_str(), v1::AlertType::Fork),
     (AlertKind::MachineCloned.as_str(), v1::AlertType::MachineCloned),
@@ -43,6 +43,7 @@ const ALERT_TYPES: [(&str, v1::AlertType); 21] = [
     (SOLD_LOCALLY, v1::AlertType::SoldLocally),
     (MACHINE_RESTING, v1::AlertType::MachineResting),
     (MACHINE_SILENT, v1::AlertType::MachineSilent),
+    (LOW_SPACE, v1::AlertType::LowSpace),
 ];
 
 pub(super) async fn get_machine_inventory(

@@ -50,6 +50,7 @@ pub struct Enrolled {
 /// # Errors
 /// CLAIM_TOKEN_INVALID, CLAIM_TOKEN_USED, CLAIM_TOKEN_EXPIRED, SERIAL_MISMATCH, SERIAL_EXISTS, MACHINE_ARCHIVED, INVALID_FIELD.
 pub async fn enroll(deps: &Deps, new: NewEnrolment) -> Result<Enrolled, ApiError> {
+    deps.store.expect_room()?;
     let now_ms = deps.context.now_ms();
     let hash = deps.key.hash(new.claim_token.as_str().as_bytes());
     let claim = claims::find_by_hash(&mut deps.store.read().await?, &hash).await?.ok_or_else(invalid)?;

@@ -13,6 +13,7 @@ use crate::operations::deps::trace;
 /// PRODUCT_NOT_FOUND, PRODUCT_ARCHIVED, INSUFFICIENT_STOCK, CURRENCY_MISMATCH, IDEMPOTENCY_KEY_REUSED, LOCK_CONFLICT,
 /// OVERLOADED.
 pub async fn create_order(deps: &Deps, new: NewOrder) -> Result<(Order, bool), ApiError> {
+    deps.store.expect_room()?;
     let (trace_id, traceparent) = trace();
     let create = Create {
         id: OrderId(deps.context.new_id()),

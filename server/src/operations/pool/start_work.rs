@@ -42,6 +42,7 @@ pub struct Begun {
 /// # Errors
 /// NO_IDLE_MACHINE, PRODUCT_NOT_FOUND, PRODUCT_ARCHIVED, IDEMPOTENCY_KEY_REUSED, LOCK_CONFLICT, OVERLOADED.
 pub async fn start_work(deps: &Deps, new: NewStart) -> Result<Begun, ApiError> {
+    deps.store.expect_room()?;
     let wait = new.wait;
     let start = Start {
         session: SessionId(deps.context.new_id()),

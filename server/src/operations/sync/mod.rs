@@ -75,6 +75,7 @@ impl SyncOperation {
     /// # Errors
     /// OVERLOADED when the queue is full, UNAVAILABLE when the database is, MACHINE_REVOKED when the machine is gone.
     pub async fn sync(&self, call: SyncCall) -> Result<SyncAnswer, ApiError> {
+        self.store.expect_room()?;
         let answer = self.committer.submit(call).await?;
         let config = match answer.config {
             Some(wanted) => Some(self.config(wanted.config).await?),
