@@ -367,3 +367,20 @@ async fn wrong_credentials_are_slowed_and_right_ones_from_the_same_address_are_n
     assert!(limited >= 10.0, "{limited}");
     assert!(metric(&bench, "vendfleet_auth_failures_total{kind=\"UNAUTHENTICATED\"}").await >= 5.0);
 }
+
+#[tokio::test]
+async fn guesses_of_claim_tokens_are_slowed_like_other_wrong_credentials() {
+    let bench = bench(|config| (config.limits.failures_per_s, config.limits.failures_burst) = (1, 5)).await;
+    others_are_unhurt(&bench).await;
+    let machine = machine_header();
+    bench.get_product_with("any", |request| shell_support::authorize(request, &machine)).await.unwrap();
+    let guess = vendfleet_proto::v1::EnrollRequest { claim_token: "wrong".to_owned(), ..Default::default() };
+    let peer = Peer::connect(&bench, 65_535).await;
+    let mut reasons = Vec::new();
+    for _ in 0..30 {
+        reasons.push(peer.ask(ENROLL, None, Some(guess.encode_to_vec())).await.refused().await);
+    }
+    assert!(reasons[..5].iter().all(|reason| reason == "CLAIM_TOKEN_INVALID"), "{reasons:?}");
+    assert!(reasons.iter().filter(|reason| *reason == "RATE_LIMITED").count() >= 10, "{reasons:?}");
+    bench.get_product_with("any", |request| shell_support::authorize(request, &machine)).await.unwrap();
+}

@@ -38,6 +38,9 @@ const STEPS: &[Step] = &[
 /// The version [`Store::migrate`] brings a database to.
 pub const SCHEMA_VERSION: i64 = STEPS[STEPS.len() - 1].version;
 
+/// How many steps lead there: their numbers need not follow one another.
+pub const SCHEMA_STEPS: usize = STEPS.len();
+
 fn migrator(sql: impl Fn(&Step) -> &'static str) -> Migrator {
     let migrations = STEPS.iter().map(|step| {
         let sql = sql(step).into_sql_str();

@@ -44,7 +44,7 @@ mod waiting;
 
 pub use engine::Engine;
 pub use error::{Cause, StoreError, UniqueKey};
-pub use migrate::SCHEMA_VERSION;
+pub use migrate::{SCHEMA_STEPS, SCHEMA_VERSION};
 pub use options::{StoreOptions, Target};
 pub use retention::{PruneCursor, Pruned};
 pub use sync::HotTx;

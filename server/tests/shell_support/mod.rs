@@ -314,7 +314,14 @@ impl catalog_service_server::CatalogService for Services {
 impl machine_sync_service_server::MachineSyncService for Services {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchResponse, Status>> + Send>>;
 
-    async fn enroll(&self, _: Request<v1::EnrollRequest>) -> Result<Response<v1::EnrollResponse>, Status> {
+    /// The claim token "wrong" is.
+    async fn enroll(
+        &self,
+        request: Request<v1::EnrollRequest>,
+    ) -> Result<Response<v1::EnrollResponse>, Status> {
+        if request.get_ref().claim_token == "wrong" {
+            return Err(ApiError::new(Reason::ClaimTokenInvalid, "no such claim token").into());
+        }
         Ok(Response::new(v1::EnrollResponse::default()))
     }
 

@@ -1,7 +1,7 @@
 //! Migrations, and which life of the data it is.
 
 use crate::stage::Stage;
-use server::store::{SCHEMA_VERSION, StoreError};
+use server::store::{SCHEMA_STEPS, SCHEMA_VERSION, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::JoinSet;
 
@@ -17,7 +17,11 @@ pub(crate) async fn migrating_twice_or_at_once_is_migrating_once(stage: &Stage) 
     }
     assert_eq!(stage.store.schema_version().await.unwrap(), SCHEMA_VERSION);
     assert_eq!(stage.store.incarnation().await.unwrap(), incarnation);
-    assert_eq!(stage.count("_sqlx_migrations").await, SCHEMA_VERSION);
+    assert_eq!(
+        usize::try_from(stage.count("_sqlx_migrations").await).unwrap(),
+        SCHEMA_STEPS,
+        "each step once"
+    );
 }
 
 pub(crate) async fn a_database_of_a_newer_server_is_refused(stage: &Stage) {

@@ -146,6 +146,10 @@ impl Shell {
         if !call.always {
             self.admit_rate(class, &counted)?;
         }
+        if let (Class::Stranger, false, false, Some(peer)) = (class, call.streams, call.always, peer) {
+            // What it brings instead of a credential is a claim token, and guesses of those count, too.
+            self.admit_unknown(peer)?;
+        }
         call.authorise(&caller)?;
         let place = if call.always { None } else { Some(self.place(call, class, &counted)?) };
         Ok(Entered { call, place, peer, name, class, counted, caller })
@@ -228,17 +232,10 @@ impl Shell {
         }
         let certificate = peer.and_then(|peer| peer.certificate);
         if let (Some(authorization), Some(peer)) = (authorization, peer)
-            && let Some(wait) = self.failures.wait(network(peer.address.ip()))
+            && self.failures.wait(network(peer.address.ip())).is_some()
             && !self.auth.has_seen(authorization)
         {
-            self.metrics.auth_failures.get_or_create(&KindLabels { kind: "RATE_LIMITED" }).inc();
-            let quota = self.failures.quota();
-            let refusal = places::rate_limited(
-                "too many wrong credentials from this address",
-                quota.limit,
-                quota.window,
-            );
-            return Err(refusal.retry_after(wait));
+            self.admit_unknown(peer)?;
         }
         // The lookup may need the database, which may be slow: it has a bound of its own.
         let most = Duration::from_millis(self.limits.deadline_ms);
@@ -250,6 +247,15 @@ impl Shell {
             self.failed(peer, error.reason.name());
         }
         known
+    }
+
+    /// Refuses a network from which too many wrong credentials came.
+    fn admit_unknown(&self, peer: PeerInfo) -> Result<(), ApiError> {
+        let Some(wait) = self.failures.wait(network(peer.address.ip())) else { return Ok(()) };
+        self.metrics.auth_failures.get_or_create(&KindLabels { kind: "RATE_LIMITED" }).inc();
+        let quota = self.failures.quota();
+        let words = "too many wrong credentials from this address";
+        Err(places::rate_limited(words, quota.limit, quota.window).retry_after(wait))
     }
 
     /// Counts a wrong credential, and says so in the log now and then.
