@@ -129,8 +129,8 @@ fn part(standing: Standing, room: Room) -> Part {
         Standing::Ample => Part::ok(),
         Standing::Low => Part::new(PartStatus::Degraded, detail(room)),
         Standing::Reserved => {
-            let words = "; nothing new is taken until there is room";
-            Part::new(PartStatus::Degraded, detail(room) + words)
+            let detail = detail(room) + "; nothing new is taken until there is room";
+            Part { status: PartStatus::Degraded, detail, is_serving: false }
         }
     }
 }

@@ -184,7 +184,7 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
         store: store.clone(),
         metrics: tools.metrics.clone(),
         shown: Default::default(),
-        commits: AtomicU64::default(),
+        seen: Default::default(),
     };
     let closing = store.clone();
     let close = Box::pin(async move { closing.close().await });
@@ -363,14 +363,23 @@ struct StoreProbe {
     metrics: Metrics,
     /// Races lost, and transactions that failed because the database was not available, as last shown.
     shown: [AtomicU64; 2],
-    /// Transactions committed when it was last looked whether writes are taken.
-    commits: AtomicU64,
+    /// Writes committed, and failed for want of room, when it was last looked whether writes are taken.
+    seen: [AtomicU64; 2],
+}
+
+const DISK_FULL: &str = "disk full: writes fail until there is room again";
+
+impl StoreProbe {
+    fn counted(&self) -> (u64, u64) {
+        let counts = self.store.counts();
+        (counts.writes.load(Ordering::Relaxed), counts.full.load(Ordering::Relaxed))
+    }
 }
 
 /// Why the database takes no writes, for an operator.
 fn no_writes(error: &StoreError) -> String {
     match error {
-        StoreError::Full(_) => "disk full: nothing can be written until there is room again",
+        StoreError::Full(_) => DISK_FULL,
         StoreError::ReadOnly(_) => {
             "read-only: a standby, a database that was set so, or a file without write permission"
         }
@@ -394,13 +403,20 @@ impl DatabaseProbe for StoreProbe {
 
     fn probe_write(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
-            // Whatever else was committed since the last look says the same, and costs nothing more.
-            let commits = self.store.counts().commits.load(Ordering::Relaxed);
-            if self.commits.swap(commits, Ordering::Relaxed) != commits {
+            // Whatever else was written since the last look says the same, and costs nothing more. A full medium may well take
+            // a page where it has no room for two.
+            let (writes, full) = self.counted();
+            let writes_before = self.seen[0].swap(writes, Ordering::Relaxed);
+            if self.seen[1].swap(full, Ordering::Relaxed) != full {
+                return Err(DISK_FULL.to_owned());
+            }
+            if writes != writes_before {
                 return Ok(());
             }
             let written = self.store.probe_write().await.map_err(|error| no_writes(&error));
-            self.commits.store(self.store.counts().commits.load(Ordering::Relaxed), Ordering::Relaxed);
+            let (writes, full) = self.counted();
+            self.seen[0].store(writes, Ordering::Relaxed);
+            self.seen[1].store(full, Ordering::Relaxed);
             written
         })
     }

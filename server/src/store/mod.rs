@@ -87,10 +87,14 @@ pub struct Store {
 pub struct Counts {
     /// Transactions committed.
     pub commits: AtomicU64,
+    /// Of those, transactions known to have written rows.
+    pub writes: AtomicU64,
     /// Races lost: deadlocks, serialization failures, locks not had in time.
     pub conflicts: AtomicU64,
     /// Of those, transactions that were tried again.
     pub retries: AtomicU64,
+    /// Transactions that failed for want of room.
+    pub full: AtomicU64,
     /// Transactions that failed because the database was not available.
     pub unavailable: AtomicU64,
 }
@@ -214,8 +218,7 @@ impl Store {
         let mut tx = self.begin().await?;
         match work(&mut tx, input).await {
             Ok(End::Commit(value)) => {
-                tx.commit().await?;
-                self.counts.commits.fetch_add(1, Ordering::Relaxed);
+                tx.commit(&self.counts).await?;
                 Ok(value)
             }
             Ok(End::RollBack(value)) => {
@@ -278,8 +281,10 @@ impl Store {
             }
             StoreError::Unavailable(cause) | StoreError::ReadOnly(cause) | StoreError::Full(cause) => {
                 self.counts.unavailable.fetch_add(1, Ordering::Relaxed);
-                if matches!(error, StoreError::ReadOnly(_)) {
-                    self.pools.distrust();
+                match error {
+                    StoreError::ReadOnly(_) => self.pools.distrust(),
+                    StoreError::Full(_) => drop(self.counts.full.fetch_add(1, Ordering::Relaxed)),
+                    _ => {}
                 }
                 tracing::warn!(name, %cause, "the database is not available");
                 None

@@ -1,5 +1,6 @@
 //! Statements, inside and outside transactions, written once for both engines.
 
+use super::Counts;
 use super::engine::Engine;
 use super::error::StoreError;
 use super::value::{Arg, Raw, Row, bind_postgres, bind_sqlite};
@@ -8,6 +9,7 @@ use sqlx::{PgConnection, Postgres, SqlSafeStr, Sqlite, SqliteConnection};
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 
 /// A connection to read with. Each statement sees what was committed when it began.
@@ -147,6 +149,8 @@ pub struct Tx {
     /// Told once the transaction is committed, if it wrote events.
     events: watch::Sender<u64>,
     wrote_events: bool,
+    /// Rows were written: its commit shows that the database takes writes. An empty one shows nothing.
+    wrote_rows: bool,
 }
 
 impl Tx {
@@ -164,7 +168,7 @@ impl Tx {
             }
             return Err(error);
         }
-        Ok(Self { session: Some(session), events, wrote_events: false })
+        Ok(Self { session: Some(session), events, wrote_events: false, wrote_rows: false })
     }
 
     /// Readers of the event log are to be woken by the commit.
@@ -174,20 +178,24 @@ impl Tx {
 
     /// Runs a statement; gives the number of rows it wrote.
     pub async fn execute(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<u64, StoreError> {
-        on_engine!(
+        let rows = on_engine!(
             &mut **self,
             sql,
             args,
             |query, conn| query.execute(conn).await.map(|done| done.rows_affected()),
             query.execute(conn).await.map(|done| done.rows_affected())
-        )
+        )?;
+        self.wrote_rows |= rows > 0;
+        Ok(rows)
     }
 
     /// Makes it durable. An [`StoreError::Unavailable`] here leaves open whether it was.
-    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+    pub(super) async fn commit(mut self, counts: &Counts) -> Result<(), StoreError> {
         if let Some(session) = self.session.take() {
             end(session, "COMMIT").await?;
         }
+        counts.commits.fetch_add(1, Ordering::Relaxed);
+        counts.writes.fetch_add(u64::from(self.wrote_rows), Ordering::Relaxed);
         if self.wrote_events {
             self.events.send_modify(|commits| *commits = commits.wrapping_add(1));
         }

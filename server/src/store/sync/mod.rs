@@ -17,7 +17,6 @@ use super::tx::Tx;
 use super::{Store, StoreError, on_its_own};
 use crate::domain::ids::MachineId;
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use vend_core::id::Epoch;
 
 /// A write transaction over a batch of Syncs. Rolled back when dropped.
@@ -57,12 +56,7 @@ impl HotTx {
     /// Makes the batch durable. After [`StoreError::Unavailable`] it may or may not be: the devices ask again.
     pub async fn commit(self) -> Result<(), StoreError> {
         let Self { tx, store, .. } = self;
-        on_its_own(async move {
-            tx.commit().await?;
-            store.counts.commits.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        })
-        .await
+        on_its_own(async move { tx.commit(&store.counts).await }).await
     }
 
     /// Forgets the batch, at once instead of when the connection is next used.
