@@ -159,6 +159,7 @@ async fn bad_fields_are_named_by_their_paths(stage: Stage) {
         idempotency_key: key.to_owned(),
         customer_id: String::new(),
         lines,
+        expected_total: None,
     };
     for (request, expected) in [
         (request("", vec![line(&cola.product_id, 1)]), vec!["idempotency_key"]),
@@ -305,6 +306,7 @@ async fn a_service_acts_for_whom_it_names(stage: Stage) {
         idempotency_key: "k".to_owned(),
         customer_id: customer.to_owned(),
         lines: vec![v1::CreateOrderLine { product_id: cola.product_id.clone(), quantity: 1 }],
+        expected_total: None,
     };
     let status = refused(shop.orders.create_order(service(false, request("anna")))).await;
     assert_eq!(reason(&status), "PERMISSION_DENIED", "a service without the scope is nobody but itself");

@@ -57,6 +57,7 @@ promises! {
         a_hundred_lines_and_the_dearest_order_there_can_be,
         a_customer_sees_its_own_orders_and_no_other,
         pages_are_newest_first_and_bound_to_their_filter,
+        what_the_customer_was_shown_is_what_it_pays,
         a_customer_has_only_so_many_open_orders_and_holds_only_so_much;
     keys:
         the_same_key_with_other_lines_is_refused_and_what_it_made_stands,
@@ -77,6 +78,7 @@ promises! {
         a_cursor_that_leads_nowhere_says_so,
         the_checker_sees_what_does_not_add_up;
     paying:
+        an_order_with_nothing_to_pay_is_paid_and_no_gateway_hears_of_it,
         an_order_is_paid_once_or_fails_and_gives_its_stock_back,
         a_lost_answer_is_asked_for_again_and_charged_once,
         an_order_without_a_definite_answer_is_listed_and_settles_by_a_query,

@@ -4,6 +4,8 @@ use crate::domain::text::{Label, Text, Within};
 use crate::error::{ApiError, FieldViolation, MAX_VIOLATIONS};
 use uuid::Uuid;
 use vend_core::id::Epoch;
+use vend_core::money::{Currency, Minor};
+use vendfleet_proto::v1;
 
 /// Collects what is wrong with a request while it is parsed.
 #[derive(Default)]
@@ -41,6 +43,17 @@ impl Fields {
         text: &str,
     ) -> Option<Text<MIN, MAX>> {
         self.take(field, Text::parse(text))
+    }
+
+    /// An amount that is not negative.
+    pub(crate) fn price(&mut self, field: &str, price: &v1::Money) -> Option<(Currency, Minor)> {
+        let currency = Currency::parse(&price.currency_code).ok_or("must be an ISO 4217 code".to_owned());
+        let currency = self.take(&format!("{field}.currency_code"), currency);
+        if price.minor_units < 0 {
+            self.broke(format!("{field}.minor_units"), "must not be negative");
+            return None;
+        }
+        Some((currency?, price.minor_units))
     }
 
     /// `Some(None)` when empty.

@@ -112,8 +112,12 @@ impl Replica {
 
     pub async fn order(&self, customer: &str, product: &v1::Product, quantity: u32) -> v1::Order {
         let line = v1::CreateOrderLine { product_id: product.product_id.clone(), quantity };
-        let new =
-            v1::CreateOrderRequest { idempotency_key: id(), customer_id: String::new(), lines: vec![line] };
+        let new = v1::CreateOrderRequest {
+            idempotency_key: id(),
+            customer_id: String::new(),
+            lines: vec![line],
+            expected_total: None,
+        };
         self.orders.create_order(as_customer(customer, new)).await.unwrap().into_inner().order.unwrap()
     }
 

@@ -120,6 +120,7 @@ pub fn create(key: &str, lines: &[(&v1::Product, u32)]) -> v1::CreateOrderReques
         idempotency_key: key.to_owned(),
         customer_id: String::new(),
         lines: lines.iter().map(line).collect(),
+        expected_total: None,
     }
 }
 

@@ -12,6 +12,7 @@ on_both_engines!(
     a_webhook_is_applied_once,
     who_can_not_sign_is_not_believed,
     a_contradiction_moves_nothing_and_is_shown,
+    what_the_provider_refunded_is_taken_as_the_fact_it_is,
     while_the_database_is_away_the_gateway_is_told_to_come_again,
 );
 
@@ -104,6 +105,36 @@ async fn a_contradiction_moves_nothing_and_is_shown(stage: Stage) {
     assert_eq!(house.get(&order).await, paid);
     let alert = house.alert(AlertType::GatewayContradiction).await;
     assert_eq!((alert.order_id.as_str(), alert.occurrences), (order.as_str(), 2));
+}
+
+async fn what_the_provider_refunded_is_taken_as_the_fact_it_is(stage: Stage) {
+    let house = House::new(stage).await;
+    let cola = house.stage.product("COLA", 5).await;
+    let order = house.order(&cola).await;
+    let worker = house.worker();
+    house.until_status(&order, OrderStatus::Paid).await;
+    worker.drain().await;
+    let address = house.listen().await;
+    let webhook = house.gateway.webhook(&order).saying(Status::Refunded);
+    assert_eq!(send(&house, address, &webhook).await, 200);
+    let refunded = house.get(&order).await;
+    assert_eq!((refunded.status(), refunded.payment_status()), (OrderStatus::Paid, PaymentStatus::Refunded));
+    // Repeated, and a capture that comes behind it: nothing more.
+    let again = Webhook { event_id: "evt_again".to_owned(), ..webhook.clone() };
+    let captured = house.gateway.webhook(&order);
+    for late in [&webhook, &again, &captured] {
+        assert_eq!(send(&house, address, late).await, 200);
+        assert_eq!(house.get(&order).await, refunded);
+    }
+    assert_eq!(house.stage.alerts(AlertType::GatewayContradiction).await, []);
+    // Of another payment, or of another amount, it can't be true.
+    let other = Webhook { payment_id: "pay_99".to_owned(), ..webhook.clone() };
+    let part = Webhook { minor_units: PRICE - 1, ..webhook };
+    for wrong in [&other, &part] {
+        assert_eq!(send(&house, address, wrong).await, 200);
+        assert_eq!(house.get(&order).await, refunded);
+    }
+    assert_eq!(house.alert(AlertType::GatewayContradiction).await.occurrences, 2);
 }
 
 async fn while_the_database_is_away_the_gateway_is_told_to_come_again(stage: Stage) {

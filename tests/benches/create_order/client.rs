@@ -96,6 +96,7 @@ impl Caller {
                 idempotency_key: uuid::Uuid::from_u128(rand::random()).to_string(),
                 customer_id: String::new(),
                 lines: vec![v1::CreateOrderLine { product_id: product.clone(), quantity: 1 }],
+                expected_total: None,
             };
             let answer = self.ask(&request).await;
             orders += 1;

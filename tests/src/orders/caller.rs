@@ -43,6 +43,7 @@ impl Caller {
                     quantity: *quantity,
                 })
                 .collect(),
+            expected_total: None,
         };
         let answer = self.client.clone().create_order(request).await?.into_inner();
         Ok((answer.order.expect("an OK names the order"), answer.already_existed))

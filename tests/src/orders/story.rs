@@ -103,8 +103,18 @@ fn orders_stand_by_themselves(books: &Books, found: &mut Vec<String>) {
         if order.unsettled && status != OrderStatus::Processing {
             say("unsettled without being PROCESSING");
         }
-        if (status == OrderStatus::Paid) != (payment == PaymentStatus::Captured) {
-            say("PAID and captured money go together");
+        let is_free = order.total.as_ref().is_none_or(|total| total.minor_units == 0);
+        let settled = match payment {
+            // Given back at the provider after it was paid.
+            PaymentStatus::Captured => true,
+            PaymentStatus::Refunded => status == OrderStatus::Paid,
+            PaymentStatus::NotRequired => is_free,
+            _ => false,
+        };
+        if (status == OrderStatus::Paid) != settled
+            && (status == OrderStatus::Paid || payment == PaymentStatus::Captured)
+        {
+            say("PAID and money that was taken, or nothing to pay, go together");
         }
         if (status == OrderStatus::Failed) != (order.failure() != v1::OrderFailure::Unspecified) {
             say("a failed order has a reason, another has none");
@@ -189,7 +199,7 @@ fn follows(before: OrderStatus, event: OrderEventType, after: OrderStatus) -> bo
         OrderEventType::Redriven => {
             before == after && matches!(before, S::Processing | S::Failed | S::Cancelled)
         }
-        OrderEventType::Refund => before == after && matches!(before, S::Failed | S::Cancelled),
+        OrderEventType::Refund => before == after && matches!(before, S::Paid | S::Failed | S::Cancelled),
         OrderEventType::Unspecified => false,
     }
 }
@@ -280,7 +290,11 @@ fn money_matches(books: &Books, found: &mut Vec<String>) {
         let charge = charges.get(&order.order_id).copied().unwrap_or_default();
         let kept = i64::from(charge.taken) - i64::from(charge.given_back);
         let right = match order.status() {
-            OrderStatus::Paid => charge.taken == 1 && kept == 1,
+            OrderStatus::Paid => match order.payment_status() {
+                PaymentStatus::NotRequired => charge.taken == 0,
+                PaymentStatus::Refunded => charge.taken == 1 && kept == 0,
+                _ => charge.taken == 1 && kept == 1,
+            },
             // Given back, or listed as owed.
             OrderStatus::Failed | OrderStatus::Cancelled => {
                 charge.taken <= 1

@@ -60,6 +60,7 @@ pub(crate) async fn rubbish_in_an_order_names_field_and_rule(engine: Engine) {
         idempotency_key: "basket".to_owned(),
         customer_id: "ann".to_owned(),
         lines: vec![v1::CreateOrderLine { product_id: product, quantity: 1 }],
+        expected_total: None,
     };
     for (field, spoil) in RUBBISH {
         let mut spoilt = good.clone();
@@ -70,6 +71,42 @@ pub(crate) async fn rubbish_in_an_order_names_field_and_rule(engine: Engine) {
         assert!(named.is_some_and(|(_, rule)| !rule.is_empty()), "{field}: {refused:?}");
     }
     client.create_order(good).await.unwrap();
+    assert_eq!(check(&shop).await.orders, 1);
+}
+
+pub(crate) async fn what_the_customer_was_shown_is_what_it_pays(engine: Engine) {
+    let shop = Shop::unpaid(engine).await;
+    let product = shop.product_at("COLA", 5, 900, "EUR").await;
+    let mut client = shop.caller("").client;
+    let euro = |minor_units| Some(v1::Money { currency_code: "EUR".to_owned(), minor_units });
+    let shown = |expected_total| v1::CreateOrderRequest {
+        idempotency_key: "basket".to_owned(),
+        customer_id: "ann".to_owned(),
+        lines: vec![v1::CreateOrderLine { product_id: product.clone(), quantity: 2 }],
+        expected_total,
+    };
+    let refused = refusal(&client.create_order(shown(euro(300))).await.unwrap_err());
+    assert_eq!((refused.code, refused.reason.as_str()), (Code::FailedPrecondition, "PRICE_CHANGED"));
+    let said = ["expected_minor", "price_minor", "currency_code"].map(|key| refused.said(key).to_owned());
+    assert_eq!(said, ["300", "1800", "EUR"]);
+    let yen = Some(v1::Money { currency_code: "JPY".to_owned(), minor_units: 1_800 });
+    let refused = refusal(&client.create_order(shown(yen)).await.unwrap_err());
+    assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "CURRENCY_MISMATCH"));
+    for (field, minor_units, code) in
+        [("expected_total.minor_units", -1, "EUR"), ("expected_total.currency_code", 1, "euro")]
+    {
+        let money = v1::Money { currency_code: code.to_owned(), minor_units };
+        let refused = refusal(&client.create_order(shown(Some(money))).await.unwrap_err());
+        assert_eq!((refused.reason.as_str(), refused.fields[0].0.as_str()), ("INVALID_FIELD", field));
+    }
+    // Nothing was taken and no key is left; with the total as it is the order is made, and a repeat gives it whatever it expects.
+    assert_eq!(shop.stock(&product).await, 5);
+    let made = client.create_order(shown(euro(1_800))).await.unwrap().into_inner();
+    assert!(!made.already_existed);
+    for expected in [euro(1_800), euro(300), None] {
+        let again = client.create_order(shown(expected)).await.unwrap().into_inner();
+        assert_eq!((again.already_existed, &again.order), (true, &made.order));
+    }
     assert_eq!(check(&shop).await.orders, 1);
 }
 

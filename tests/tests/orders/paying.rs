@@ -38,6 +38,24 @@ pub(crate) async fn an_order_is_paid_once_or_fails_and_gives_its_stock_back(engi
     till.check().await;
 }
 
+pub(crate) async fn an_order_with_nothing_to_pay_is_paid_and_no_gateway_hears_of_it(engine: Engine) {
+    let till = Till::open(engine, 1, |o| o).await;
+    let gift = till.shop.product_at("GIFT", 5, 0, "EUR").await;
+    let ann = till.shop.caller("ann");
+    let order = ann.order("gift", &[(&gift, 2)]).await;
+    assert_eq!((order.status(), order.payment_status()), (OrderStatus::Paid, PaymentStatus::NotRequired));
+    assert_eq!(ann.get(&order.order_id).await.unwrap(), order);
+    let refused = refusal(&ann.cancel(&order.order_id).await.unwrap_err());
+    assert_eq!((refused.reason.as_str(), refused.said("status")), ("ORDER_NOT_CANCELLABLE", "PAID"));
+    // The worker has been round since: what came after it is paid.
+    let cola = till.shop.product("COLA", 5).await;
+    let paid = ann.order("cola", &[(&cola, 1)]).await;
+    till.ended(&ann, &paid.order_id).await;
+    assert_eq!(till.gateway.ledger().charged(), [paid.order_id.as_str()]);
+    assert_eq!(till.shop.stock(&gift).await, 3);
+    till.check().await;
+}
+
 pub(crate) async fn a_lost_answer_is_asked_for_again_and_charged_once(engine: Engine) {
     let till = Till::open(engine, 1, |o| o.set("payments.timeout_ms", 300).set("payments.attempts", 3)).await;
     let product = till.shop.product("COLA", 100).await;

@@ -10,8 +10,8 @@ use clap::{Args, Subcommand};
 use tonic::Request;
 use vendfleet_proto::v1::watch_orders_response::Message;
 use vendfleet_proto::v1::{
-    CancelOrderRequest, CreateOrderLine, CreateOrderRequest, GetOrderRequest, ListOrdersRequest, Order,
-    WatchOrdersRequest,
+    CancelOrderRequest, CreateOrderLine, CreateOrderRequest, GetOrderRequest, ListOrdersRequest, Money,
+    Order, WatchOrdersRequest,
 };
 
 const MAX_PAGE: usize = 100;
@@ -64,6 +64,12 @@ pub(crate) struct Create {
     /// Names the order: the same key gives the same order. Without it the request id is the key.
     #[arg(long, value_name = "TEXT", conflicts_with = "request_id")]
     key: Option<String>,
+    /// What the customer was shown, minor units: another total is refused.
+    #[arg(long, value_name = "MINOR_UNITS", requires = "currency", value_parser = clap::value_parser!(i64).range(0..))]
+    expected_total_minor: Option<i64>,
+    /// ISO 4217 code of the expected total.
+    #[arg(long, value_parser = arg::currency, requires = "expected_total_minor")]
+    currency: Option<String>,
 }
 
 #[derive(Args)]
@@ -165,10 +171,12 @@ async fn list(args: List, session: &Session<'_>, output: &mut Output<'_>) -> Res
 
 async fn create(args: Create, session: &Session<'_>, output: &mut Output<'_>) -> Result<(), Failure> {
     let named = args.key.is_some();
+    let expected = args.expected_total_minor.zip(args.currency);
     let request = CreateOrderRequest {
         idempotency_key: args.key.unwrap_or_else(|| session.request_id()),
         customer_id: args.customer,
         lines: args.lines,
+        expected_total: expected.map(|(minor_units, currency_code)| Money { currency_code, minor_units }),
     };
     let answer = if named {
         session.orders(request, async |c, r| c.create_order(r).await).await?

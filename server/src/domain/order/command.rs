@@ -324,6 +324,22 @@ pub enum Refusal {
         /// This one's.
         actual: Currency,
     },
+    /// The total is in another currency than the expected one.
+    ExpectedCurrency {
+        /// The caller's.
+        expected: Currency,
+        /// The products'.
+        actual: Currency,
+    },
+    /// The total is not the expected one.
+    TotalChanged {
+        /// What the caller expected, minor units.
+        expected: Minor,
+        /// What it is.
+        actual: Minor,
+        /// Of both.
+        currency: Currency,
+    },
     /// Fewer units than asked for.
     InsufficientStock {
         /// The product.

@@ -71,7 +71,13 @@ fn create(view: &mut View, create: &Create, ids: &mut dyn Ids, writes: &mut Writ
         Ok(priced) => priced,
         Err(refusal) => return Answer::Refused(refusal),
     };
-    if let Err(refusal) = opened(view, &new.customer, &lines) {
+    let total_minor = lines.iter().fold(0, |sum: i64, line| sum.saturating_add(line.total_minor()));
+    if let Err(refusal) = as_expected(new, currency, total_minor) {
+        return Answer::Refused(refusal);
+    }
+    // Where there is nothing to pay the order ends at once.
+    let is_free = total_minor == 0;
+    if !is_free && let Err(refusal) = opened(view, &new.customer, &lines) {
         return Answer::Refused(refusal);
     }
     let order = Order {
@@ -80,14 +86,14 @@ fn create(view: &mut View, create: &Create, ids: &mut dyn Ids, writes: &mut Writ
         key: key.1.clone(),
         fingerprint: new.fingerprint,
         currency,
-        total_minor: lines.iter().fold(0, |sum: i64, line| sum.saturating_add(line.total_minor())),
+        total_minor,
         lines: lines.into(),
         created_at_ms: create.at_ms,
         trace_id: create.trace_id.clone(),
         traceparent: create.traceparent.clone(),
         state: State {
             status: Status::Pending,
-            payment: PaymentStatus::Pending,
+            payment: if is_free { PaymentStatus::NotRequired } else { PaymentStatus::Pending },
             gateway_payment_id: String::new(),
             failure: None,
             failure_detail: String::new(),
@@ -105,8 +111,51 @@ fn create(view: &mut View, create: &Create, ids: &mut dyn Ids, writes: &mut Writ
     view.keys.insert(key, order.id);
     view.orders.insert(order.id, order.clone());
     writes.new.push(order.id);
-    note(view, order.id, ChangeKind::Created, moves, create.at_ms, trace, ids, writes);
-    Answer::Created(order)
+    note(view, order.id, ChangeKind::Created, moves, create.at_ms, trace.clone(), ids, writes);
+    if is_free {
+        pay_nothing(view, order.id, create.at_ms, trace, ids, writes);
+    }
+    Answer::Created(view.orders.get(&create.id).cloned().unwrap_or(order))
+}
+
+/// An order with nothing to pay is PAID in the commit that makes it, and no gateway hears of it. Its events are those of any other.
+fn pay_nothing(
+    view: &mut View,
+    id: OrderId,
+    at_ms: i64,
+    trace: (String, String),
+    ids: &mut dyn Ids,
+    writes: &mut Writes,
+) {
+    writes.changed.insert(id);
+    for (status, kind) in [(Status::Processing, ChangeKind::Processing), (Status::Paid, ChangeKind::Paid)] {
+        let Some(order) = view.orders.get_mut(&id) else { return };
+        let state = &mut order.state;
+        state.status = status;
+        if status == Status::Paid {
+            state.work = Work::None;
+            state.due_at_ms = 0;
+            state.ended_at_ms = at_ms;
+        }
+        note(view, id, kind, Vec::new(), at_ms, trace.clone(), ids, writes);
+    }
+}
+
+/// Whether the total is what the customer was shown, if the caller says what that was.
+fn as_expected(
+    new: &NewOrder,
+    currency: vend_core::money::Currency,
+    total_minor: vend_core::money::Minor,
+) -> Result<(), Refusal> {
+    match new.expected_total {
+        Some((expected, _)) if expected != currency => {
+            Err(Refusal::ExpectedCurrency { expected, actual: currency })
+        }
+        Some((_, expected)) if expected != total_minor => {
+            Err(Refusal::TotalChanged { expected, actual: total_minor, currency })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Counts an order among those its customer has open, if it may have one more.

@@ -4,6 +4,7 @@ use crate::domain::text::Text;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use vend_core::id::ProductId;
+use vend_core::money::{Currency, Minor};
 
 /// Most lines of a request, and of an order.
 pub const MAX_LINES: usize = 100;
@@ -30,6 +31,9 @@ pub struct NewOrder {
     pub lines: Vec<LineRequest>,
     /// SHA-256 of customer and lines, whatever order the lines came in.
     pub fingerprint: [u8; 32],
+    /// What the customer was shown. No part of what is asked for, so none of the fingerprint: a repeat of a call gives the order
+    /// that was made at this total.
+    pub expected_total: Option<(Currency, Minor)>,
 }
 
 impl NewOrder {
@@ -57,6 +61,6 @@ impl NewOrder {
             hash.update(product.0);
             hash.update(lines[*place].quantity.to_be_bytes());
         }
-        Ok(Self { fingerprint: hash.finalize().into(), customer, key, lines })
+        Ok(Self { fingerprint: hash.finalize().into(), customer, key, lines, expected_total: None })
     }
 }

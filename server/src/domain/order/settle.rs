@@ -156,6 +156,10 @@ fn fact(view: &mut View, id: OrderId, learnt: &Learnt, at_ms: i64, ids: &mut dyn
             failed(view, &order, learnt, ended, at_ms, ids, writes);
         }
         (Status::Paid, Verdict::Captured) if order.state.gateway_payment_id == learnt.gateway_payment_id => {}
+        // The provider, or a person there, gave the money back: the order stays sold.
+        (Status::Paid, Verdict::Refunded) if is_own(&order, learnt) => {
+            refunded(view, &order, at_ms, ids, writes);
+        }
         (Status::Paid, said) => {
             let detail = format!(
                 "order {id} is paid by payment {}, and the gateway says {said:?} of payment {}",
@@ -179,7 +183,7 @@ fn paid(view: &mut View, order: &Order, learnt: &Learnt, at_ms: i64, ids: &mut d
     let Some(now) = view.orders.get_mut(&order.id) else { return };
     let state = &mut now.state;
     state.status = Status::Paid;
-    state.payment = PaymentStatus::Captured;
+    state.payment = if order.total_minor == 0 { PaymentStatus::NotRequired } else { PaymentStatus::Captured };
     state.gateway_payment_id.clone_from(&learnt.gateway_payment_id);
     state.work = Work::None;
     state.due_at_ms = 0;
@@ -208,6 +212,22 @@ fn failed(
         state.failure_detail.clone_from(&learnt.detail);
         state.gateway_payment_id.clone_from(&learnt.gateway_payment_id);
     });
+}
+
+fn is_own(order: &Order, learnt: &Learnt) -> bool {
+    let money = matches!(order.state.payment, PaymentStatus::Captured | PaymentStatus::Refunded);
+    money && order.state.gateway_payment_id == learnt.gateway_payment_id
+}
+
+fn refunded(view: &mut View, order: &Order, at_ms: i64, ids: &mut dyn Ids, writes: &mut Writes) {
+    if order.state.payment == PaymentStatus::Refunded {
+        return;
+    }
+    if let Some(now) = view.orders.get_mut(&order.id) {
+        now.state.payment = PaymentStatus::Refunded;
+    }
+    writes.changed.insert(order.id);
+    note(view, order.id, ChangeKind::Refund, Vec::new(), at_ms, trace_of(order), ids, writes);
 }
 
 /// An answer about an order that this server has not asked about (it was restored from a backup): it passes through

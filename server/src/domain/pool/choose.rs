@@ -140,7 +140,8 @@ fn from_slot(view: &View, pooled: &Pooled, id: ProductId) -> Result<Chosen, Refu
 }
 
 fn made(choose: &Choose, session: &Session, pooled: &Pooled, chosen: &Chosen) -> Purchase {
-    let (state, payment) = first(choose.mode);
+    let pays = choose.mode == Mode::Gateway && chosen.price_minor > 0;
+    let (state, payment) = first(pays);
     Purchase {
         id: choose.purchase,
         session: session.id,
@@ -162,7 +163,7 @@ fn made(choose: &Choose, session: &Session, pooled: &Pooled, chosen: &Chosen) ->
         command_number: 0,
         heard: false,
         reservation_end_ms: 0,
-        work: if choose.mode == Mode::Gateway { Work::Authorise } else { Work::Dispense },
+        work: if pays { Work::Authorise } else { Work::Dispense },
         due_at_ms: AT_ONCE,
         fence: 0,
         attempts: 0,
@@ -177,10 +178,11 @@ fn made(choose: &Choose, session: &Session, pooled: &Pooled, chosen: &Chosen) ->
     }
 }
 
-fn first(mode: Mode) -> (PurchaseState, PaymentStatus) {
-    match mode {
-        Mode::None => (PurchaseState::Dispensing, PaymentStatus::NotRequired),
-        Mode::Gateway => (PurchaseState::Authorising, PaymentStatus::Pending),
+fn first(pays: bool) -> (PurchaseState, PaymentStatus) {
+    if pays {
+        (PurchaseState::Authorising, PaymentStatus::Pending)
+    } else {
+        (PurchaseState::Dispensing, PaymentStatus::NotRequired)
     }
 }
 
@@ -188,12 +190,10 @@ impl Purchase {
     /// As it was right after the commit that made it: what a repeated call is answered with.
     #[must_use]
     pub fn as_made(&self) -> Self {
-        let (state, payment) = first(self.mode);
-        let (command_number, reservation_end_ms) = match self.mode {
-            Mode::None => (self.command_number, self.reservation_end_ms),
-            // Both came with the authorisation.
-            Mode::Gateway => (0, 0),
-        };
+        let (state, payment) = first(self.pays());
+        // With the authorisation, where there is one.
+        let (command_number, reservation_end_ms) =
+            if self.pays() { (0, 0) } else { (self.command_number, self.reservation_end_ms) };
         Self {
             state,
             payment,

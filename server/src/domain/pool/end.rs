@@ -4,7 +4,7 @@ use super::batch::{Doubt, PoolAlert, StockCrossing, View, Writes};
 use super::choose::{AT_ONCE, reserve};
 use super::command::{Settings, Why};
 use super::model::{
-    Failure, MachineKind, Mode, NEVER, Purchase, PurchaseChange, PurchaseState, SessionState, Standing, Work,
+    Failure, MachineKind, NEVER, Purchase, PurchaseChange, PurchaseState, SessionState, Standing, Work,
 };
 use crate::domain::ids::{AlertId, EventId, Ids, MachineId, PurchaseId};
 use crate::domain::payment::PaymentStatus;
@@ -27,7 +27,7 @@ pub(super) fn vended(view: &mut View, id: PurchaseId, at_ms: i64, ids: &mut dyn 
         over(writes, purchase, PURCHASE_IN_DOUBT, at_ms);
     }
     let machine = purchase.machine;
-    let pays = purchase.mode == Mode::Gateway;
+    let pays = purchase.pays();
     if pays {
         purchase.state = PurchaseState::Capturing;
         purchase.work = Work::Capture;
@@ -83,7 +83,7 @@ pub(super) fn fail(
         purchase.payment,
         PaymentStatus::Pending | PaymentStatus::Unknown | PaymentStatus::Authorised
     );
-    if purchase.mode == Mode::Gateway && may_be_held {
+    if purchase.pays() && may_be_held {
         purchase.state = PurchaseState::Voiding;
         purchase.work = Work::Void;
         purchase.due_at_ms = AT_ONCE;

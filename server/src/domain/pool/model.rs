@@ -313,6 +313,13 @@ pub struct Purchase {
     pub traceparent: String,
 }
 
+impl Purchase {
+    /// Whether a gateway is asked for its money. Where there is nothing to pay nobody is asked.
+    pub fn pays(&self) -> bool {
+        self.mode == Mode::Gateway && self.price_minor > 0
+    }
+}
+
 /// Central stock a purchase moved: the event of its commit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PurchaseChange {

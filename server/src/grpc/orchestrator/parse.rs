@@ -9,7 +9,6 @@ use crate::grpc::fields::Fields;
 use crate::operations::pool::{NewChoice, SessionName};
 use std::time::Duration;
 use vend_core::id::ProductId;
-use vend_core::money::{Currency, Minor};
 use vendfleet_proto::v1;
 
 /// Longest wait for a machine, ms.
@@ -58,7 +57,7 @@ pub(super) fn choice(
     let product = fields.uuid("product_id", &message.product_id);
     let expected_price = match &message.expected_price {
         None => Some(None),
-        Some(price) => money(fields, price).map(Some),
+        Some(price) => fields.price("expected_price", price).map(Some),
     };
     let mode = fields.required_member("payment", message.payment, |n| Mode::from_number(i64::from(n)));
     Some(NewChoice {
@@ -69,16 +68,6 @@ pub(super) fn choice(
         expected_price: expected_price?,
         mode: mode?,
     })
-}
-
-fn money(fields: &mut Fields, price: &v1::Money) -> Option<(Currency, Minor)> {
-    let currency = Currency::parse(&price.currency_code).ok_or("must be an ISO 4217 code".to_owned());
-    let currency = fields.take("expected_price.currency_code", currency);
-    if price.minor_units < 0 {
-        fields.broke("expected_price.minor_units", "must not be negative");
-        return None;
-    }
-    Some((currency?, price.minor_units))
 }
 
 pub(super) fn session_name(

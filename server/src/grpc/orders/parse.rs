@@ -16,8 +16,12 @@ pub(super) fn new_order(
 ) -> Option<NewOrder> {
     let key = key(fields, &message.idempotency_key);
     let lines = lines(fields, &message.lines);
+    let expected_total = match &message.expected_total {
+        None => Some(None),
+        Some(total) => fields.price("expected_total", total).map(Some),
+    };
     match NewOrder::new(customer, key?, &lines?) {
-        Ok(new) => Some(new),
+        Ok(new) => Some(NewOrder { expected_total: expected_total?, ..new }),
         Err(index) => {
             fields.broke(
                 format!("lines[{index}].quantity"),

@@ -28,6 +28,19 @@ pub fn refused(refusal: Refusal) -> ApiError {
         )
         .with("expected", expected)
         .with("actual", actual),
+        Refusal::ExpectedCurrency { expected, actual } => ApiError::new(
+            Reason::CurrencyMismatch,
+            format!("expected_total: is in {expected}, the products are sold in {actual}"),
+        )
+        .with("expected", expected)
+        .with("actual", actual),
+        Refusal::TotalChanged { expected, actual, currency } => ApiError::new(
+            Reason::PriceChanged,
+            format!("expected_total: is {expected} {currency}, the total is {actual}"),
+        )
+        .with("expected_minor", expected)
+        .with("price_minor", actual)
+        .with("currency_code", currency),
         Refusal::InsufficientStock { product, requested, available } => {
             let id = shown(product);
             ApiError::new(

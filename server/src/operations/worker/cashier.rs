@@ -45,6 +45,16 @@ fn doubled(first: Duration, times: u32) -> Duration {
     first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX))
 }
 
+fn nothing_to_pay() -> Learnt {
+    Learnt {
+        verdict: Verdict::Captured,
+        gateway_payment_id: String::new(),
+        detail: String::new(),
+        amount: None,
+        source: Source::Worker,
+    }
+}
+
 /// One order's turn.
 struct Turn {
     ask: Ask,
@@ -75,6 +85,10 @@ impl Cashier {
             payment_id: order.state.gateway_payment_id.clone(),
             traceparent: traceparent.to_owned(),
         };
+        if order.total_minor == 0 && order.state.work == Work::Pay {
+            // Made by an earlier version, which asked: there is nothing to pay.
+            return (0, WorkDone::Learnt(nothing_to_pay()));
+        }
         let room = self.settings.lease.saturating_sub(self.till.timeout());
         let turn = Turn { ask, until: self.context.elapsed().saturating_add(room) };
         let (attempts, result) = match order.state.work {

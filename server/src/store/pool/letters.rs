@@ -6,7 +6,7 @@ use super::write::write as write_all;
 use crate::domain::fleet::{DeadLetterFilter, DeadLetterState, PurchaseLetter};
 use crate::domain::ids::PurchaseId;
 use crate::domain::page::PageRequest;
-use crate::domain::pool::{self, Doubt, Mode, View, Writes};
+use crate::domain::pool::{self, Doubt, Purchase, View, Writes};
 use crate::store::bulk::{Bulk, Kind};
 use crate::store::{Arg, Row, Session, StoreError, Tx, clock};
 use Kind::{Bytes, Int};
@@ -53,7 +53,7 @@ pub(super) async fn write(
             }
             // Nothing is asked of a gateway for the others.
             Doubt::Done(purchase, at_ms) => {
-                if view.purchases.get(purchase).is_some_and(|purchase| purchase.mode == Mode::Gateway) {
+                if view.purchases.get(purchase).is_some_and(Purchase::pays) {
                     done.push([purchase.as_bytes().into(), (*at_ms).into()]);
                 }
             }

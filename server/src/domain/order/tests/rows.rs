@@ -88,6 +88,7 @@ fn expected(stand: Stand, verdict: Verdict) -> (Status, PaymentStatus, Work, Opt
     let refund = |status, payment, work| (status, payment, work, Some(ChangeKind::Refund));
     match (stand, verdict) {
         // Held is not taken, and what is paid stays paid whatever is said afterwards.
+        (S::Paid, V::Refunded) => refund(Status::Paid, P::Refunded, Work::None),
         (_, V::Authorised) | (S::Paid, _) => unchanged(stand),
         (S::Pending | S::Processing | S::Unsettled, V::Captured) => {
             (Status::Paid, P::Captured, Work::None, Some(ChangeKind::Paid))
@@ -335,12 +336,27 @@ fn another_payment_while_one_is_being_given_back_is_a_contradiction() {
 }
 
 #[test]
+fn a_paid_order_whose_payment_was_given_back_stays_paid_and_says_so() {
+    let (mut world, id) = standing(Stand::Paid);
+    let said = |verdict| Learnt { gateway_payment_id: "pay-1".to_owned(), ..learnt(verdict, Source::Worker) };
+    let (_, writes) = world.take(&world.report(id, 0, WorkDone::Learnt(said(Verdict::Refunded))));
+    assert!(raised(&writes).is_empty());
+    let kinds: Vec<_> = writes.changes.iter().map(|change| (change.kind, change.state.payment)).collect();
+    assert_eq!(kinds, [(ChangeKind::Refund, PaymentStatus::Refunded)]);
+    for verdict in [Verdict::Refunded, Verdict::Captured] {
+        let (_, writes) = world.take(&world.report(id, 0, WorkDone::Learnt(said(verdict))));
+        assert!(writes.changed.is_empty() && raised(&writes).is_empty(), "{verdict:?}");
+    }
+}
+
+#[test]
 fn a_paid_order_hears_no_second_story() {
     for (verdict, payment, heard) in [
         (Verdict::Captured, "pay-1", false),
         (Verdict::Captured, "pay-2", true),
         (Verdict::Declined, "pay-1", true),
-        (Verdict::Refunded, "pay-1", true),
+        (Verdict::Voided, "pay-1", true),
+        (Verdict::Refunded, "pay-2", true),
     ] {
         let (mut world, id) = standing(Stand::Paid);
         let said = Learnt { gateway_payment_id: payment.to_owned(), ..learnt(verdict, Source::Worker) };

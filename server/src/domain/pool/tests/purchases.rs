@@ -5,7 +5,7 @@ use crate::domain::payment::{PaymentStatus, Trouble};
 use crate::domain::pool::{
     Answer, Choose, Command, Failure, JobDone, LATE_VEND, MACHINE_RESTING, MachineKind, Mode,
     PURCHASE_IN_DOUBT, Purchase, PurchaseState, Refusal, Resolution, Resolve, Said, SessionState, Standing,
-    Writes, hear, notice,
+    Work, Writes, hear, notice,
 };
 
 fn unknown() -> JobDone {
@@ -78,6 +78,26 @@ fn with_the_gateway_it_authorises_dispenses_and_captures() {
     let done = world.purchase(purchase.id);
     assert_eq!((done.state, done.payment), (PurchaseState::Completed, PaymentStatus::Captured));
     assert_eq!(world.machine(purchase.machine).usage, 1);
+}
+
+#[test]
+fn a_price_of_nothing_is_asked_of_no_gateway() {
+    let mut world = World::virtual_machines(1, 1);
+    world.priced(0);
+    let purchase = world.bought(Mode::Gateway, 1);
+    assert_eq!(
+        (purchase.state, purchase.payment, purchase.work),
+        (PurchaseState::Dispensing, PaymentStatus::NotRequired, Work::Dispense)
+    );
+    assert_eq!(purchase.as_made(), purchase);
+    world.work_when_due(purchase.id, JobDone::Elapsed);
+    let ended = world.purchase(purchase.id);
+    assert_eq!((ended.state, ended.payment), (PurchaseState::Completed, PaymentStatus::NotRequired));
+    let mut world = World::virtual_machines(1, 1);
+    world.priced(0);
+    let purchase = world.bought(Mode::Gateway, 1);
+    world.reset(purchase.machine, purchase.session);
+    assert_eq!((world.purchase(purchase.id).state, world.stock()), (PurchaseState::Failed, 1));
 }
 
 #[test]

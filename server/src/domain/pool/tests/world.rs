@@ -219,6 +219,13 @@ impl World {
         alerts.map(|alert| (alert.trace_id.as_str(), alert.traceparent.as_str())).collect()
     }
 
+    /// From now on the product costs so much.
+    pub(super) fn priced(&mut self, price_minor: i64) {
+        let mut product = self.view.shelf.get(PRODUCT).unwrap().clone();
+        product.price_minor = price_minor;
+        self.view.shelf = Shelf::new([product]);
+    }
+
     pub(super) fn stock(&self) -> i64 {
         self.view.shelf.get(PRODUCT).unwrap().stock
     }
