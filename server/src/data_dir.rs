@@ -44,7 +44,16 @@ pub struct DataDir {
 /// Held while the server runs; the system lets go of it when the process ends, however it ends.
 #[derive(Debug)]
 pub struct DataDirLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DataDirLock {
+    /// Unlocked by name, not by closing: a child that was forked meanwhile has the same open file, and would hold the lock until
+    /// it begins its own program.
+    fn drop(&mut self) {
+        // What can't be unlocked is closed in a moment.
+        let _ = self.file.unlock();
+    }
 }
 
 impl DataDir {
@@ -61,7 +70,7 @@ impl DataDir {
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(|cause| DataDirError::Io { action: "open", path: path.clone(), cause })?;
         match file.try_lock() {
-            Ok(()) => Ok(DataDirLock { _file: file }),
+            Ok(()) => Ok(DataDirLock { file }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(self.root.clone())),
             Err(TryLockError::Error(cause)) => Err(DataDirError::Io { action: "lock", path, cause }),
         }
@@ -123,5 +132,23 @@ impl DataDir {
     fn make_dir(&self, path: &Path) -> Result<(), DataDirError> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|cause| DataDirError::Io { action: "make", path: path.to_owned(), cause })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DataDir, DataDirError};
+
+    /// A fork has the same open file, as a clone of it has.
+    #[test]
+    fn a_fork_beside_a_running_server_does_not_keep_its_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(folder.path()).unwrap();
+        let held = dir.lock().unwrap();
+        let forked = held.file.try_clone().unwrap();
+        assert!(matches!(dir.lock(), Err(DataDirError::InUse(_))), "while it is held it is held");
+        drop(held);
+        dir.lock().expect("whoever held it has let go");
+        drop(forked);
     }
 }

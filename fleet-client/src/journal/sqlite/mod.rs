@@ -24,7 +24,6 @@ use super::{Journal, MAX_FACT_BYTES};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use schema::{named, uint};
 use sealed::{EpochRow, Head};
-use std::fs::File;
 use std::path::PathBuf;
 use told::Told;
 use vend_core::id::Epoch;
@@ -64,7 +63,7 @@ pub struct SqliteJournal {
     /// A write failed half way: its frames must leave the log before others follow them.
     rewind: bool,
     told: Told,
-    _lock: File,
+    _lock: super::lock::JournalLock,
 }
 
 /// An epoch that the next commit opens, if it begins with the boot record that says so.
