@@ -136,6 +136,7 @@ impl DataDir {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 mod tests {
     use super::{DataDir, DataDirError};
 

@@ -17,6 +17,7 @@ on_both_engines! {
     a_slot_shows_what_the_machine_says_beside_what_its_records_say,
     an_adopted_branch_counts_once_and_what_counted_before_is_a_dead_letter,
     a_discarded_branch_never_counts,
+    what_a_draining_machine_sells_after_an_adoption_waits_for_one_of_its_own,
     a_dead_letter_that_can_be_read_after_all_counts_and_moves_its_slot,
     a_dead_letter_that_still_can_not_be_read_stays_open,
     totals_are_what_the_machine_says_and_what_counts_here,
@@ -201,6 +202,57 @@ async fn a_discarded_branch_never_counts(stage: Stage) {
     let gone = gone.branch.unwrap();
     assert_eq!((gone.state, gone.ended_by.as_str()), (v1::BranchState::Discarded as i32, "olga"));
     assert_eq!(stage.transactions(&original.machine.to_string()).await.len(), before);
+}
+
+async fn what_a_draining_machine_sells_after_an_adoption_waits_for_one_of_its_own(stage: Stage) {
+    let mut device = device(&stage).await;
+    device.count(10);
+    device.sync(&stage).await;
+    let sell = async |device: &mut Device, units: u32| {
+        for _ in 0..units {
+            device.vend();
+        }
+        let mut call = device.call(stage.deps.context.now_ms());
+        call.credential_state = CredentialState::UploadOnly;
+        let answer = stage.sync(call).await;
+        assert_eq!(
+            answer.accepted_through,
+            device.records.len() as u64,
+            "acknowledged, so it must be somewhere"
+        );
+        device.accepted = answer.accepted_through;
+    };
+    let open = async || {
+        let all = stage.branches().await;
+        let open = all.into_iter().filter(|branch| branch.state() == v1::BranchState::Open);
+        open.collect::<Vec<_>>()
+    };
+    let late = async || {
+        let all = stage.alerts(v1::AlertType::RecordsAfterJudgement).await;
+        all.into_iter().filter(|alert| alert.state() != v1::AlertState::Resolved).count()
+    };
+    sell(&mut device, 1).await;
+    let first = open().await.remove(0);
+    assert_eq!((adopt(&stage, &first.branch_id).await.applied_records, late().await), (1, 0));
+
+    sell(&mut device, 1).await;
+    sell(&mut device, 1).await;
+    let second = open().await;
+    assert_eq!((second.len(), second[0].first_seq, second[0].records, late().await), (1, 4, 2, 1));
+    assert_eq!(stage.transactions(&device.machine.to_string()).await.len(), 1);
+    assert_eq!((adopt(&stage, &second[0].branch_id).await.applied_records, late().await), (2, 0));
+    assert_eq!(stage.transactions(&device.machine.to_string()).await.len(), 3);
+
+    sell(&mut device, 1).await;
+    let third = open().await;
+    let discard = v1::DiscardBranchRequest {
+        request_id: id(),
+        branch_id: third[0].branch_id.clone(),
+        note: "a test vend".to_owned(),
+    };
+    stage.fleet.discard_branch(operator(discard)).await.unwrap();
+    sell(&mut device, 1).await;
+    assert_eq!((open().await.len(), late().await), (1, 1), "nor does anything vanish behind a discarded one");
 }
 
 /// Sets a vend aside as the fold of an older server would have: stored raw, not counted.

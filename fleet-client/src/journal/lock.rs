@@ -45,6 +45,7 @@ pub(in crate::journal) fn lock(dir: &Path) -> Result<JournalLock> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 mod tests {
     use super::lock;
     use crate::journal::JournalError;

@@ -48,7 +48,7 @@ pub enum Standing {
     /// An operator should make room.
     Low,
     /// Only what was begun is finished.
-    Reserved,
+    Reserve,
 }
 
 impl Standing {
@@ -60,8 +60,8 @@ impl Standing {
             let bound = bytes.min(room.size_bytes / share);
             if is_in { bound.saturating_add(bound / 4) } else { bound }
         };
-        if room.free_bytes < bound(settings.reserve_bytes, 16, self == Self::Reserved) {
-            return Self::Reserved;
+        if room.free_bytes < bound(settings.reserve_bytes, 16, self == Self::Reserve) {
+            return Self::Reserve;
         }
         if room.free_bytes < bound(settings.low_bytes, 8, self != Self::Ample) {
             return Self::Low;
@@ -86,7 +86,7 @@ pub async fn keep_watch(
         match room(&folder) {
             Ok(room) => {
                 standing = standing.next(room, &settings);
-                deps.store.reserve_room(standing == Standing::Reserved);
+                deps.store.reserve_room(standing == Standing::Reserve);
                 shown.send_replace(part(standing, room));
                 let is_low = standing != Standing::Ample;
                 if told != Some(is_low) {
@@ -128,7 +128,7 @@ fn part(standing: Standing, room: Room) -> Part {
     match standing {
         Standing::Ample => Part::ok(),
         Standing::Low => Part::new(PartStatus::Degraded, detail(room)),
-        Standing::Reserved => {
+        Standing::Reserve => {
             let detail = detail(room) + "; nothing new is taken until there is room";
             Part { status: PartStatus::Degraded, detail, is_serving: false }
         }

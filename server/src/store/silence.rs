@@ -49,16 +49,16 @@ pub async fn silent(
     limit: i64,
 ) -> Result<Vec<MachineId>, StoreError> {
     let args = [after.as_bytes().into(), before_ms.into(), MACHINE_SILENT.into(), limit.into()];
-    ids(session.all(SILENT, &args).await?)
+    ids(&session.all(SILENT, &args).await?)
 }
 
 /// Machines with an open alert that is over, by rising id after `after`, at most `limit`.
 pub async fn over(session: &mut Session, after: MachineId, limit: i64) -> Result<Vec<MachineId>, StoreError> {
     let args = [after.as_bytes().into(), MACHINE_SILENT.into(), limit.into()];
-    ids(session.all(OVER, &args).await?)
+    ids(&session.all(OVER, &args).await?)
 }
 
-fn ids(rows: Vec<super::Row>) -> Result<Vec<MachineId>, StoreError> {
+fn ids(rows: &[super::Row]) -> Result<Vec<MachineId>, StoreError> {
     rows.iter().map(|row| Ok(MachineId(row.columns().uuid()?))).collect()
 }
 

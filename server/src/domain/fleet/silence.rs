@@ -61,6 +61,7 @@ impl FromStr for Listening {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 mod tests {
     use super::Listening;
 

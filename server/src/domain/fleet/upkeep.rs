@@ -226,6 +226,7 @@ pub fn severity(kind: &str) -> Severity {
         AlertKind::CountersDiverged,
         AlertKind::CountersStepped,
         AlertKind::DeadLetter,
+        AlertKind::RecordsAfterJudgement,
     ];
     let money = [ORDER_UNSETTLED, LATE_APPROVAL, GATEWAY_CONTRADICTION, PURCHASE_IN_DOUBT, LATE_VEND];
     if kind == LOW_SPACE || critical.iter().any(|k| k.as_str() == kind) || money.contains(&kind) {

@@ -113,7 +113,7 @@ fn create(view: &mut View, create: &Create, ids: &mut dyn Ids, writes: &mut Writ
     writes.new.push(order.id);
     note(view, order.id, ChangeKind::Created, moves, create.at_ms, trace.clone(), ids, writes);
     if is_free {
-        pay_nothing(view, order.id, create.at_ms, trace, ids, writes);
+        pay_nothing(view, order.id, create.at_ms, &trace, ids, writes);
     }
     Answer::Created(view.orders.get(&create.id).cloned().unwrap_or(order))
 }
@@ -123,7 +123,7 @@ fn pay_nothing(
     view: &mut View,
     id: OrderId,
     at_ms: i64,
-    trace: (String, String),
+    trace: &(String, String),
     ids: &mut dyn Ids,
     writes: &mut Writes,
 ) {

@@ -1,13 +1,13 @@
 //! One call, folded over its machine.
 
-use super::alerts::{over, raise};
+use super::alerts::{over, raise, raise_keyed};
 use super::append::{Onto, to_branch, to_main};
 use super::call::{CredentialState, LastContact, SyncCall};
 use super::commands;
 use super::epochs::{MaySpeak, admit, push_gap};
-use super::place::{Place, branch_from, place};
+use super::place::{Place, branch_from, follows_judged, place};
 use super::reported::{take_applied, take_slots};
-use super::view::{BranchReason, EpochStatus, MachineStanding, MachineView, Verdict};
+use super::view::{BranchKey, BranchReason, EpochStatus, MachineStanding, MachineView, Verdict};
 use super::writes::{AlertKind, GapReason, Writes};
 use crate::domain::command::Command;
 use crate::domain::fleet::SILENT_AFTER_LEAST_MS;
@@ -156,7 +156,7 @@ pub fn fold(
                     BranchReason::Cloned
                 }
             };
-            set_apart(view, call, previous, reason, &mut answer, writes);
+            set_apart(view, call, previous, reason, &mut answer, (ids, writes));
         }
     }
     if let Some(epoch) = view.epochs.get_mut(&call.epoch) {
@@ -253,9 +253,13 @@ fn append(
         }
         Place::NewBranch { skip, last_common } => {
             let first = call.records[skip].seq;
+            let is_late = note_late(view, call, skip, ids, writes);
             let through = to_branch(view, call, previous, Onto::New(BranchReason::Fork), skip, writes);
             (answer.accepted_through, answer.durable_through) = (through, through);
             answer.open_epoch = Some(OpenEpoch { last_common_seq: last_common, reason: EpochReason::Forked });
+            if is_late {
+                return;
+            }
             let detail = format!(
                 "record {first} came with another hash than the one that was applied first; what was applied stays, the other branch is in quarantine"
             );
@@ -331,6 +335,27 @@ fn note_step(view: &MachineView, call: &SyncCall, ids: &mut dyn Ids, writes: &mu
     }
 }
 
+/// Records came behind a branch that a person has judged already: that is told, or nobody would look again. Whether it was.
+fn note_late(
+    view: &MachineView,
+    call: &SyncCall,
+    skip: usize,
+    ids: &mut dyn Ids,
+    writes: &mut Writes,
+) -> bool {
+    if !follows_judged(view, call, skip) {
+        return false;
+    }
+    let record = &call.records[skip];
+    let key = BranchKey { epoch: call.epoch, first_hash: record.hash };
+    let detail = format!(
+        "records from seq {} on came behind a branch that was judged already; they wait in a branch of their own",
+        record.seq
+    );
+    raise_keyed(writes, ids, call, AlertKind::RecordsAfterJudgement, key.alert_key(), record.seq, detail);
+    true
+}
+
 /// Everything new goes to a branch; nothing counts, nothing is told.
 fn set_apart(
     view: &mut MachineView,
@@ -338,7 +363,7 @@ fn set_apart(
     previous: Option<LastContact>,
     reason: BranchReason,
     answer: &mut Answer,
-    writes: &mut Writes,
+    (ids, writes): (&mut dyn Ids, &mut Writes),
 ) {
     let mut placed = place(view, call);
     let new_on_main = match placed {
@@ -351,7 +376,10 @@ fn set_apart(
     }
     let through = match placed {
         Place::Branch { key, skip } => to_branch(view, call, previous, Onto::Known(key), skip, writes),
-        Place::NewBranch { skip, .. } => to_branch(view, call, previous, Onto::New(reason), skip, writes),
+        Place::NewBranch { skip, .. } => {
+            note_late(view, call, skip, ids, writes);
+            to_branch(view, call, previous, Onto::New(reason), skip, writes)
+        }
         Place::Main { .. } => {
             own_marks(view, call, answer);
             return;

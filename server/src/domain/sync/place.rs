@@ -198,5 +198,15 @@ fn continue_branch(view: &MachineView, call: &SyncCall, branch: &Branch, from: u
         }
         skip += 1;
     }
+    if skip < call.records.len() && branch.state != BranchState::Held {
+        // A person has judged what it held then, and nothing else: what comes now waits for a judgement of its own.
+        return branch_from(view, call, skip, branch.first_seq.saturating_sub(1));
+    }
     Place::Branch { key: branch.key, skip }
+}
+
+/// Whether a branch that begins with this record goes on where one that was judged before ended.
+pub(super) fn follows_judged(view: &MachineView, call: &SyncCall, index: usize) -> bool {
+    let first = call.records[index].seq;
+    branches_of(view, call).any(|branch| branch.state != BranchState::Held && branch.last_seq + 1 == first)
 }

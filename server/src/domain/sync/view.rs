@@ -234,6 +234,14 @@ pub struct BranchKey {
     pub first_hash: Hash,
 }
 
+impl BranchKey {
+    /// Tells the alert about this branch from others of a kind.
+    #[must_use]
+    pub fn alert_key(&self) -> String {
+        format!("{}:{}", hex::encode(self.epoch.0), hex::encode(self.first_hash))
+    }
+}
+
 /// A chain that is stored apart and not counted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Branch {
@@ -249,8 +257,7 @@ pub struct Branch {
     pub last_hash: Hash,
     /// Why it is apart.
     pub reason: BranchReason,
-    /// What an operator did with it. The fold appends to `Held` ones and to adopted or discarded ones alike:
-    /// what comes later stays apart.
+    /// What an operator did with it. The fold appends to `Held` ones only: what comes behind a judged one begins another.
     pub state: BranchState,
     /// When it began, ms since the Unix epoch.
     pub opened_at_ms: i64,

@@ -268,6 +268,8 @@ pub enum AlertKind {
     DeadLetter,
     /// Reported and derived levels of a slot differ.
     SlotDrift,
+    /// Records came for a branch that had been judged already: they are in a new one.
+    RecordsAfterJudgement,
     /// A machine was not heard for too long.
     MachineSilent,
 }
@@ -288,6 +290,7 @@ impl AlertKind {
             Self::ConfigRefused => "CONFIG_REFUSED",
             Self::DeadLetter => "DEAD_LETTER",
             Self::SlotDrift => "SLOT_DRIFT",
+            Self::RecordsAfterJudgement => "RECORDS_AFTER_JUDGEMENT",
             Self::MachineSilent => MACHINE_SILENT,
         }
     }

@@ -21,7 +21,7 @@ use vend_core::id::ProductId;
 use vendfleet_proto::v1;
 
 /// What each alert is called below and in the contract. A wire type without a row is one this server raises no alert of.
-const ALERT_TYPES: [(&str, v1::AlertType); 22] = [
+const ALERT_TYPES: [(&str, v1::AlertType); 23] = [
     (AlertKind::RecordsMissing.as_str(), v1::AlertType::Gap),
     (AlertKind::JournalForked.as_str(), v1::AlertType::Fork),
     (AlertKind::MachineCloned.as_str(), v1::AlertType::MachineCloned),
@@ -44,6 +44,7 @@ const ALERT_TYPES: [(&str, v1::AlertType); 22] = [
     (MACHINE_RESTING, v1::AlertType::MachineResting),
     (MACHINE_SILENT, v1::AlertType::MachineSilent),
     (LOW_SPACE, v1::AlertType::LowSpace),
+    (AlertKind::RecordsAfterJudgement.as_str(), v1::AlertType::RecordsAfterJudgement),
 ];
 
 pub(super) async fn get_machine_inventory(

@@ -4,7 +4,7 @@
 //! the one unique index over `(machine, transaction, kind)` then guards it like any other record.
 
 use super::body::{counts_already, read_body};
-use super::{branch_not_found, lock_open_branch};
+use super::{branch_not_found, end_late_alert, lock_open_branch};
 use crate::domain::fleet::{BranchRecord, BranchSummary};
 use crate::domain::ids::{EventId, Ids};
 use crate::domain::request::RequestKey;
@@ -17,7 +17,7 @@ use crate::operations::Deps;
 use crate::operations::deps::{ContextIds, Failure, write};
 use crate::operations::request::begin;
 use crate::store::fleet::{branches, judged, records};
-use crate::store::{Tx, commands};
+use crate::store::{Tx, commands, events};
 use crate::telemetry;
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -52,7 +52,9 @@ pub async fn adopt_branch(
             branch.ended_at_ms = now_ms;
             branch.ended_by.clone_from(by);
             branch.note.clone_from(note);
+            let over = end_late_alert(tx, &branch, now_ms).await?;
             count(tx, &mut branch, &mut ContextIds(context), (now_ms, trace)).await?;
+            events::write(tx, &over).await?;
             branches::end(tx, &branch).await?;
             Ok(branch)
         })

@@ -1,6 +1,6 @@
 //! Leaves a branch out for good.
 
-use super::{branch_not_found, lock_open_branch};
+use super::{branch_not_found, end_late_alert, lock_open_branch};
 use crate::domain::fleet::BranchSummary;
 use crate::domain::request::RequestKey;
 use crate::domain::sync::BranchState;
@@ -9,6 +9,7 @@ use crate::error::ApiError;
 use crate::operations::Deps;
 use crate::operations::deps::write;
 use crate::operations::request::begin;
+use crate::store::events;
 use crate::store::fleet::branches;
 use uuid::Uuid;
 
@@ -35,7 +36,9 @@ pub async fn discard_branch(
             branch.ended_at_ms = now_ms;
             branch.ended_by.clone_from(by);
             branch.note.clone_from(note);
+            let over = end_late_alert(tx, &branch, now_ms).await?;
             branches::end(tx, &branch).await?;
+            events::write(tx, &over).await?;
             Ok(branch)
         })
     });

@@ -72,12 +72,14 @@ pub use split_machine::split_machine;
 pub use transactions::{get_transaction, list_transactions};
 pub use update_machine::update_machine;
 
-use crate::domain::fleet::{BranchSummary, MachineDetail, MachineKind};
+use crate::domain::fleet::{AlertChange, BranchSummary, MachineDetail, MachineKind};
 use crate::domain::ids::MachineId;
-use crate::domain::sync::{BranchState, MachineStanding};
+use crate::domain::sync::{AlertKind, BranchState, MachineStanding};
 use crate::error::{ApiError, Reason};
 use crate::operations::Deps;
-use crate::operations::deps::{Failure, WriteError};
+use crate::operations::deps::{Failure, WriteError, origin};
+use crate::store::alerts as stored_alerts;
+use crate::store::events::Happening;
 use crate::store::fleet::{branches, configs, machines};
 use crate::store::{StoreError, Tx, UniqueKey};
 use uuid::Uuid;
@@ -127,6 +129,19 @@ async fn lock_open_branch(tx: &mut Tx, id: Uuid) -> Result<BranchSummary, Failur
     };
     let text = "the branch was adopted or discarded before";
     Err(ApiError::new(Reason::BranchNotOpen, text).with("branch_id", id).with("state", state).into())
+}
+
+/// Ends the alert that a branch's records came after another had been judged: now it is judged as well. To be written before
+/// event heads are locked.
+async fn end_late_alert(
+    tx: &mut Tx,
+    branch: &BranchSummary,
+    now_ms: i64,
+) -> Result<Vec<Happening>, StoreError> {
+    let kind = AlertKind::RecordsAfterJudgement.as_str();
+    let ended = stored_alerts::end(tx, branch.machine, kind, &branch.branch.key.alert_key(), now_ms).await?;
+    let happening = |alert| Happening::alert(AlertChange::Resolved, &alert, &origin());
+    ended.into_iter().map(happening).collect()
 }
 
 /// A real machine in use, or why it is none.

@@ -2,6 +2,7 @@
 
 use super::device::Device;
 use super::world::World;
+use crate::domain::sync::BranchState;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -18,6 +19,9 @@ enum Step {
     Reflash,
     BackupServer,
     RestoreServer,
+    Revoke,
+    Adopt,
+    Discard,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -34,6 +38,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Reflash),
         1 => Just(Step::BackupServer),
         1 => Just(Step::RestoreServer),
+        1 => Just(Step::Revoke),
+        1 => Just(Step::Adopt),
+        1 => Just(Step::Discard),
     ]
 }
 
@@ -45,6 +52,7 @@ proptest! {
         let mut device = Device::new(1);
         let mut image = device.clone();
         let mut backup = (world.view.clone(), world.records.clone(), world.quarantined.clone(), world.gaps.clone());
+        let mut judged = world.judged.clone();
         let mut salt = 1_000;
         for step in steps {
             match step {
@@ -75,9 +83,15 @@ proptest! {
                 Step::Reflash => device.reflash(),
                 Step::BackupServer => {
                     backup = (world.view.clone(), world.records.clone(), world.quarantined.clone(), world.gaps.clone());
+                    judged = world.judged.clone();
                 }
+                // Its credential is upload-only from now on: what it sells goes into quarantine.
+                Step::Revoke => world.view.upload_only = true,
+                Step::Adopt => world.judge(BranchState::Adopted),
+                Step::Discard => world.judge(BranchState::Discarded),
                 Step::RestoreServer => {
                     (world.view, world.records, world.quarantined, world.gaps) = backup.clone();
+                    world.judged = judged.clone();
                     // What a restore forgets, devices bring again: only what they are told afterwards is promised.
                     for journal in &mut device.journals { journal.accepted = 0; }
                     for journal in &mut image.journals { journal.accepted = 0; }

@@ -3,8 +3,8 @@
 use super::device::Device;
 use super::world::World;
 use crate::domain::sync::{
-    AlertKind, AppliedConfig, BranchReason, CredentialState, Disposition, EpochStatus, MachineStanding,
-    Standing, VerdictReason,
+    AlertKind, AppliedConfig, BranchReason, BranchState, CredentialState, Disposition, EpochStatus,
+    MachineStanding, Standing, VerdictReason,
 };
 use vend_core::counters::Totals;
 use vend_core::id::ConfigId;
@@ -284,6 +284,32 @@ fn an_upload_only_credential_fills_the_quarantine_and_moves_nothing() {
     assert_eq!((answer.standing, answer.accepted_through), (Standing::Draining, 6));
     assert_eq!((world.records.len(), world.quarantined.len()), (4, 2));
     assert_eq!(world.take(&call).accepted_through, 6);
+}
+
+#[test]
+fn what_comes_behind_a_judged_branch_waits_in_a_branch_of_its_own_and_is_told() {
+    for judged in [BranchState::Adopted, BranchState::Discarded] {
+        let (mut world, mut device) = (World::new(), sold(3));
+        world.drain(&mut device);
+        world.view.upload_only = true;
+        device.vend();
+        world.drain(&mut device);
+        assert!(!world.raised(AlertKind::RecordsAfterJudgement));
+        world.judge(judged);
+        for open in 1..=2 {
+            device.vend();
+            device.vend();
+            world.drain(&mut device);
+            world.check(&device);
+            let held: Vec<_> =
+                world.view.branches.values().filter(|branch| branch.state == BranchState::Held).collect();
+            let (first, last) = (held[0].first_seq, held[0].last_seq);
+            // The first two open it, the next two go on in it.
+            assert_eq!((held.len(), first, last), (1, 6, 5 + 2 * open), "{judged:?}");
+            let told = world.alerts.iter().filter(|kind| **kind == AlertKind::RecordsAfterJudgement);
+            assert_eq!(told.count(), 1);
+        }
+    }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use super::device::{Device, Journal, machine};
 use crate::domain::ids::Ids;
 use crate::domain::sync::{
-    AlertKind, Answer, BranchKey, Disposition, GapRow, Hash, MachineRow, MachineStanding, MachineView,
-    QuarantineRow, RecordRow, Seldom, Settings, SyncCall, Writes, fold, hashes_needed,
+    AlertKind, Answer, BranchKey, BranchState, Disposition, GapRow, Hash, MachineRow, MachineStanding,
+    MachineView, QuarantineRow, RecordRow, Seldom, Settings, SyncCall, Writes, fold, hashes_needed,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use uuid::Uuid;
@@ -15,6 +15,8 @@ pub(super) struct World {
     pub(super) records: BTreeMap<(Epoch, u64), RecordRow>,
     pub(super) quarantined: BTreeMap<(BranchKey, u64), QuarantineRow>,
     pub(super) gaps: Vec<GapRow>,
+    /// Records set apart that a person adopted or discarded.
+    pub(super) judged: HashSet<(BranchKey, u64)>,
     pub(super) alerts: Vec<AlertKind>,
     pub(super) now_ms: i64,
     /// How far the database's clock is ahead of the server's.
@@ -62,6 +64,7 @@ impl World {
             records: BTreeMap::new(),
             quarantined: BTreeMap::new(),
             gaps: Vec::new(),
+            judged: HashSet::new(),
             alerts: Vec::new(),
             now_ms: 1_000_000,
             clock_ahead_ms: 0,
@@ -145,6 +148,15 @@ impl World {
         panic!("the device never got everything acknowledged");
     }
 
+    /// A person judges the branches that are open: all that is in them, and nothing that comes later.
+    pub(super) fn judge(&mut self, state: BranchState) {
+        for branch in self.view.branches.values_mut().filter(|branch| branch.state == BranchState::Held) {
+            branch.state = state;
+            let rows = self.quarantined.keys().filter(|(key, _)| *key == branch.key);
+            self.judged.extend(rows.copied());
+        }
+    }
+
     pub(super) fn raised(&self, kind: AlertKind) -> bool {
         self.alerts.contains(&kind)
     }
@@ -171,6 +183,16 @@ impl World {
             if let Some(transaction) = row.transaction {
                 assert!(counted.insert((transaction, row.kind)), "a transaction counts twice");
             }
+        }
+        // By the operator's own lists: what is stored apart waits in an open branch, or was judged.
+        for (key, seq) in self.quarantined.keys() {
+            let waits = self.view.branches.get(key).is_some_and(|branch| {
+                branch.state == BranchState::Held && (branch.first_seq..=branch.last_seq).contains(seq)
+            });
+            assert!(
+                waits || self.judged.contains(&(*key, *seq)),
+                "record {seq} is set apart, and nobody can judge it"
+            );
         }
         for epoch in self.view.epochs.values() {
             for seq in 1..=epoch.durable_through {
