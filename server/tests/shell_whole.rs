@@ -15,6 +15,10 @@ use tonic::{
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
+use tonic_reflection::pb::v1alpha::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
 use tonic_types::StatusExt as _;
 use vendfleet_proto::v1::{
     self, catalog_service_client::CatalogServiceClient, event_service_client::EventServiceClient,
@@ -92,6 +96,22 @@ async fn what_is_done_serves_and_what_is_not_says_so() {
         let answer = health.check(HealthCheckRequest { service }).await.unwrap();
         assert_eq!(answer.into_inner().status(), ServingStatus::Serving, "{name}");
     }
+    // What is no service of this server: as the protocol of health says it.
+    let unknown = || HealthCheckRequest { service: "vendfleet.v1.NoSuchService".to_owned() };
+    assert_eq!(health.check(unknown()).await.unwrap_err().code(), tonic::Code::NotFound);
+    let mut watch = health.watch(unknown()).await.unwrap().into_inner();
+    let first = watch.message().await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::ServiceUnknown);
+    drop(watch);
+    // Older clients know only this reflection.
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut reflection = ServerReflectionClient::new(channel.clone());
+    let asked = reflection.server_reflection_info(tokio_stream::once(request)).await.unwrap();
+    let answer = asked.into_inner().message().await.unwrap().unwrap();
+    assert!(format!("{answer:?}").contains("vendfleet.v1.OrderService"), "{answer:?}");
     let call = as_role(&running, Role::Operator, v1::CreateRolloutRequest::default());
     let status = FleetServiceClient::new(channel).create_rollout(call).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unimplemented);

@@ -5,8 +5,8 @@ use std::{fs, io::Write as _, path::Path, process::ExitCode};
 use anyhow::{Context as _, Result, anyhow};
 use serde::Serialize;
 use server::{
-    config::{Config, redact},
-    context::Context,
+    config::{Config, redact, stray_variables},
+    context::{Context, environment},
     serve::{self, Running},
     telemetry,
 };
@@ -27,6 +27,9 @@ struct Ready {
 
 pub(crate) fn run(config: Config, args: &Serve) -> Result<ExitCode> {
     telemetry::init(&config.log).map_err(|cause| anyhow!(cause))?;
+    for name in stray_variables(&environment()) {
+        tracing::warn!(name, "is no setting, and ignored: those are named VENDFLEET_<SECTION>__<KEY>");
+    }
     super::runtime()?.block_on(serve(config, args))
 }
 

@@ -126,6 +126,7 @@ pub const CALLS: &[Call] = &[
     stream("/grpc.health.v1.Health/Watch", PUBLIC),
     // Reflection: the contract is published; switched off by `web.reflection`.
     stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", PUBLIC),
+    stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", PUBLIC),
 ];
 
 /// The call with this path.

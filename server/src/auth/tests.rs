@@ -328,6 +328,7 @@ fn only_enroll_health_and_reflection_are_open_to_strangers() {
             "/grpc.health.v1.Health/Check",
             "/grpc.health.v1.Health/Watch",
             "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
         ]
     );
 }

@@ -90,7 +90,7 @@ pub fn load(layers: &Layers) -> Result<Config, ConfigError> {
     }
     for (name, text) in &layers.environment {
         let Some(rest) = name.strip_prefix("VENDFLEET_") else { continue };
-        if name == CONFIG_VARIABLE || name.starts_with(TEST_PREFIX) {
+        if name == CONFIG_VARIABLE || name.starts_with(TEST_PREFIX) || is_stray(rest) {
             continue;
         }
         let path = rest.to_ascii_lowercase().replacen("__", ".", 1);
@@ -109,6 +109,22 @@ pub fn load(layers: &Layers) -> Result<Config, ConfigError> {
     let config = Config::deserialize_from(merged)?;
     check_together(&config)?;
     Ok(config)
+}
+
+/// A name without a section is none of ours: Kubernetes puts `VENDFLEET_SERVICE_HOST` and its like into every pod beside a Service
+/// of this name.
+fn is_stray(rest: &str) -> bool {
+    !rest.contains("__")
+}
+
+/// Variables that look like settings and are none, for a warning.
+#[must_use]
+pub fn stray_variables(environment: &BTreeMap<String, String>) -> Vec<&str> {
+    let stray = |name: &&String| {
+        let rest = name.strip_prefix("VENDFLEET_");
+        *name != CONFIG_VARIABLE && !name.starts_with(TEST_PREFIX) && rest.is_some_and(is_stray)
+    };
+    environment.keys().filter(stray).map(String::as_str).collect()
 }
 
 impl Config {

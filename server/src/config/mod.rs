@@ -12,7 +12,7 @@ mod print;
 #[cfg(test)]
 mod tests;
 
-pub use layers::{ConfigError, Layers, load};
+pub use layers::{ConfigError, Layers, load, stray_variables};
 pub use print::{print, redact};
 
 use std::net::SocketAddr;

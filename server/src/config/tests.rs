@@ -60,6 +60,19 @@ fn the_environment_can_name_the_file() {
 }
 
 #[test]
+fn what_kubernetes_puts_into_a_pod_is_no_setting() {
+    let names = ["VENDFLEET_SERVICE_HOST", "VENDFLEET_PORT", "VENDFLEET_PORT_7443_TCP_ADDR"];
+    let environment = names.map(|name| (name.to_owned(), "tcp://10.0.0.1:7443".to_owned())).into();
+    assert_eq!(super::stray_variables(&environment), {
+        let mut sorted = names;
+        sorted.sort_unstable();
+        sorted
+    });
+    let layers = Layers { environment, ..Layers::default() };
+    assert_eq!(load(&layers).unwrap(), Config::default());
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_the_nearest_known_one() {
     let error = with_file("[sync]\nbase_interval = 5\n").unwrap_err().to_string();
     assert!(error.contains("unknown key `sync.base_interval`"), "{error}");

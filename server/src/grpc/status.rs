@@ -46,6 +46,10 @@ pub fn complete(status: &Status, method: &str, limit_bytes: usize) -> Option<Api
         return None;
     }
     let text = status.message();
+    // The protocol of health is not ours, and neither are its reasons.
+    if status.code() == GrpcCode::NotFound && method.trim_start_matches('/').starts_with("grpc.health.") {
+        return None;
+    }
     Some(match status.code() {
         GrpcCode::OutOfRange if text.contains("message length too large") => {
             ApiError::new(Reason::MessageTooLarge, format!("a request here has at most {limit_bytes} bytes"))

@@ -4,8 +4,10 @@
 //! a client that asks first learns it without a failed call. The empty name is the server as a whole.
 
 mod probe;
+mod service;
 
 pub use probe::{DatabaseProbe, probe_database};
+pub use service::StandardHealth;
 
 use std::{
     collections::BTreeMap,

@@ -26,6 +26,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::{Routes, RoutesBuilder};
+use tonic_health::{pb::health_server::HealthServer, server::HealthReporter};
 
 use crate::{
     auth::{Authenticator, BoxFuture, CredentialSource, SecretKey, Tokens},
@@ -33,7 +34,7 @@ use crate::{
     context::Context,
     data_dir::{DataDir, DataDirError, DataDirLock},
     grpc::layers::{LiveStreams, Shell, end_fallen_streams},
-    health::{DatabaseProbe, Health, Part, PartStatus, probe_database},
+    health::{DatabaseProbe, Health, Part, PartStatus, StandardHealth, probe_database},
     http,
     limits::{ConnectionBounds, Connections},
     metrics::Metrics,
@@ -184,12 +185,15 @@ where
     })
     .await?;
 
-    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let reporter = HealthReporter::new();
+    let health_service = HealthServer::new(StandardHealth::new(reporter.clone()));
     let health = Arc::new(Health::new(reporter, parts.serving).await);
     let mut routes = parts.routes;
     routes.add_service(health_service);
     if config.web.reflection {
-        routes.add_service(reflection()?);
+        routes.add_service(reflection().build_v1().map_err(no_reflection)?);
+        // Older clients ask for this one, and for nothing else.
+        routes.add_service(reflection().build_v1alpha().map_err(no_reflection)?);
     }
     let authenticator =
         Authenticator::new(&config.auth, context.clone(), tokens()?, secret_key, parts.credentials);
@@ -382,15 +386,15 @@ fn secret_key(dir: &DataDir, context: &Context) -> Result<SecretKey, DataDirErro
     Ok(SecretKey::new(bytes))
 }
 
-fn reflection() -> Result<
-    tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>,
-    ServeError,
-> {
+fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(vendfleet_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         // What errors carry: without it grpcurl shows their reason as bytes.
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(|cause| ServeError::Services(format!("reflection: {cause}")))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a map_err function")]
+fn no_reflection(cause: tonic_reflection::server::Error) -> ServeError {
+    ServeError::Services(format!("reflection: {cause}"))
 }
