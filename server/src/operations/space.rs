@@ -6,7 +6,6 @@
 
 use crate::domain::fleet::{AlertChange, LOW_SPACE};
 use crate::domain::ids::AlertId;
-use crate::health::{Part, PartStatus};
 use crate::operations::Deps;
 use crate::store::alerts::{NO_MACHINE, Raise, end, raise};
 use crate::store::events::{self, Happening, Origin};
@@ -37,6 +36,15 @@ pub struct Room {
     pub free_bytes: u64,
     /// Bytes in all.
     pub size_bytes: u64,
+}
+
+/// What was found at the last look.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Found {
+    /// What it means.
+    pub standing: Standing,
+    /// For an operator; empty while all is well.
+    pub detail: String,
 }
 
 /// What the room means.
@@ -70,13 +78,13 @@ impl Standing {
     }
 }
 
-/// Looks at the medium until `stop` is cancelled, and shows what it found as a part of health.
+/// Looks at the medium until `stop` is cancelled, and shows what it found.
 pub async fn keep_watch(
     deps: Deps,
     folder: PathBuf,
     settings: SpaceSettings,
     every: Duration,
-    shown: watch::Sender<Part>,
+    shown: watch::Sender<Found>,
     stop: CancellationToken,
 ) {
     let mut told = None;
@@ -87,7 +95,7 @@ pub async fn keep_watch(
             Ok(room) => {
                 standing = standing.next(room, &settings);
                 deps.store.reserve_room(standing == Standing::Reserve);
-                shown.send_replace(part(standing, room));
+                shown.send_replace(found(standing, room));
                 let is_low = standing != Standing::Ample;
                 if told != Some(is_low) {
                     match tell(&deps, is_low, detail(room)).await {
@@ -105,7 +113,7 @@ pub async fn keep_watch(
             }
             Err(cause) => {
                 let detail = format!("the room that is left can't be read: {cause}");
-                shown.send_replace(Part::new(PartStatus::Degraded, detail));
+                shown.send_replace(Found { standing: Standing::Low, detail });
             }
         }
         if tokio::time::timeout(every, stop.cancelled()).await.is_ok() {
@@ -124,15 +132,13 @@ pub fn room(folder: &std::path::Path) -> std::io::Result<Room> {
     Ok(Room { free_bytes: bytes(found.f_bavail), size_bytes: bytes(found.f_blocks) })
 }
 
-fn part(standing: Standing, room: Room) -> Part {
-    match standing {
-        Standing::Ample => Part::ok(),
-        Standing::Low => Part::new(PartStatus::Degraded, detail(room)),
-        Standing::Reserve => {
-            let detail = detail(room) + "; nothing new is taken until there is room";
-            Part { status: PartStatus::Degraded, detail, is_serving: false }
-        }
-    }
+fn found(standing: Standing, room: Room) -> Found {
+    let detail = match standing {
+        Standing::Ample => String::new(),
+        Standing::Low => detail(room),
+        Standing::Reserve => detail(room) + "; nothing new is taken until there is room",
+    };
+    Found { standing, detail }
 }
 
 fn detail(room: Room) -> String {

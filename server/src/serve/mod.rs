@@ -12,6 +12,7 @@ mod runtime;
 mod sample;
 mod sending;
 mod services;
+mod space;
 
 pub use backup::{Restored, backup, restore};
 pub use runtime::runtime;

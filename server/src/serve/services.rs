@@ -1,7 +1,6 @@
 //! The services of the contract over the store: what `vendfleet serve` serves.
 
 use std::{
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
 use tonic::service::Routes;
 use uuid::Uuid;
 use vendfleet_proto::v1::{
@@ -22,7 +20,8 @@ use vendfleet_proto::v1::{
 };
 
 use super::{
-    Parts, Running, ServeError, Toolbox, payments, pool::count as count_machines, relay, sample, start_with,
+    Parts, Running, ServeError, Toolbox, payments, pool::count as count_machines, relay, sample, space,
+    start_with,
 };
 use crate::{
     auth::{BoxFuture, CredentialRecord, CredentialSource, CredentialState},
@@ -45,7 +44,7 @@ use crate::{
         orchestrator::OrchestratorGrpc,
         orders::OrdersGrpc,
     },
-    health::{DatabaseProbe, Part},
+    health::DatabaseProbe,
     limits::MachineBudgets,
     metrics::{KindLabels, Metrics},
     operations::{
@@ -55,7 +54,6 @@ use crate::{
         pool::{Pool, PoolSettings},
         retention::{Retention, keep_sweeping},
         silence::keep_looking,
-        space::{SpaceSettings, keep_watch},
         sync::{Committer, CommitterSettings, SyncOperation},
         watch::Hints,
     },
@@ -155,15 +153,8 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
     ));
     let silent_after_ms = silent_after_ms(&tools.config);
     let mut health: Vec<_> = relay::start(&tools, &store).await?.into_iter().collect();
-    if let Some(folder) = database_folder(&tools) {
-        let (shown, part) = watch::channel(Part::ok());
-        health.push(("disk", part));
-        let settings = SpaceSettings {
-            low_bytes: tools.config.health.low_space_bytes,
-            reserve_bytes: tools.config.health.reserve_space_bytes,
-        };
-        let every = Duration::from_millis(tools.config.health.probe_interval_ms);
-        tools.workers.spawn(keep_watch(deps.clone(), folder, settings, every, shown, tools.drain.clone()));
+    if let Ok(Target::Sqlite(file)) = target(&tools.config.database, &tools.data_dir) {
+        health.extend(space::start(&tools, &deps, &file));
     }
     tools.workers.spawn(keep_looking(deps.clone(), silent_after_ms, tools.drain.clone()));
     let catalog = CatalogServiceServer::new(CatalogGrpc::new(deps.clone()));
@@ -197,14 +188,6 @@ async fn services(tools: Toolbox) -> Result<Parts, ServeError> {
         health,
         close,
     })
-}
-
-/// Where the embedded database's files are.
-fn database_folder(tools: &Toolbox) -> Option<PathBuf> {
-    match target(&tools.config.database, &tools.data_dir) {
-        Ok(Target::Sqlite(file)) => file.parent().map(Path::to_path_buf),
-        _ => None,
-    }
 }
 
 fn orders(tools: &Toolbox, store: &Store) -> Orders {

@@ -114,7 +114,7 @@ fn orders_stand_by_themselves(books: &Books, found: &mut Vec<String>) {
         if (status == OrderStatus::Paid) != settled
             && (status == OrderStatus::Paid || payment == PaymentStatus::Captured)
         {
-            say("PAID and money that was taken, or nothing to pay, go together");
+            say("PAID and captured money go together, unless it was given back or there was nothing to pay");
         }
         if (status == OrderStatus::Failed) != (order.failure() != v1::OrderFailure::Unspecified) {
             say("a failed order has a reason, another has none");
